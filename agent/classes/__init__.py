@@ -1,0 +1,26 @@
+"""The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
+
+from agent.classes.console import Console
+from agent.classes.event import Event
+from agent.classes.host import Host
+from agent.classes.host_cpu import HostCpu
+from agent.classes.host_metrics import HostMetrics
+from agent.classes.network import Network
+from agent.classes.pbd import PBD
+from agent.classes.pif import PIF
+from agent.classes.pif_metrics import PIFMetrics
+from agent.classes.pool import Pool
+from agent.classes.session import Session
+from agent.classes.sr import SR
+from agent.classes.task import Task
+from agent.classes.user import User
+from agent.classes.vbd import VBD
+from agent.classes.vbd_metrics import VBDMetrics
+from agent.classes.vdi import VDI
+from agent.classes.vif import VIF
+from agent.classes.vif_metrics import VIFMetrics
+from agent.classes.vm import VM
+from agent.classes.vm_guest_metrics import VMGuestMetrics
+from agent.classes.vm_metrics import VMMetrics
+
+__all__ = ["Console", "Event", "Host", "HostCpu", "HostMetrics", "Network", "PBD", "PIF", "PIFMetrics", "Pool", "SR", "Session", "Task", "User", "VBD", "VBDMetrics", "VDI", "VIF", "VIFMetrics", "VM", "VMGuestMetrics", "VMMetrics"]

@@ -1,0 +1,490 @@
+"""Every error a client can be told: a code, its parameters in order, one sentence that says what it means.
+
+Codes and the order of parameters are those of today's xapi; where a code comes from the original server instead, its
+class says so. How an error travels (a Failure with an ErrorDescription) is the business of ``agent.rpc``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+
+def _text(value: object) -> str:
+    """A parameter as the wire shows it: an object by its reference, all else as text."""
+    reference = getattr(value, "ref", None)
+    return reference if isinstance(reference, str) else str(value)
+
+
+class XenError(Exception):
+    """Base of all errors with a XenAPI code. Raised anywhere below the front door, shown to the client as it is."""
+
+    code: ClassVar[str]
+
+    @property
+    def description(self) -> list[str]:
+        """The ErrorDescription: the code and its parameters, all text."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        return [self.code, *(_text(getattr(self, name)) for name in names)]
+
+    def __str__(self) -> str:
+        return " ".join(self.description)
+
+
+# --- the call itself
+
+
+@dataclass(eq=False)
+class MessageMethodUnknown(XenError):
+    """No message of this name is served."""
+
+    code = "MESSAGE_METHOD_UNKNOWN"
+    method: str
+
+
+@dataclass(eq=False)
+class MessageParameterCountMismatch(XenError):
+    """The message takes another number of parameters; the session reference is not counted."""
+
+    code = "MESSAGE_PARAMETER_COUNT_MISMATCH"
+    method: str
+    expected: int
+    received: int
+
+
+@dataclass(eq=False)
+class NoAsyncForm(XenError):
+    """The message answers at once and has no ``Async.`` form."""
+
+    code = "Fault"
+    text: str
+
+
+@dataclass(eq=False)
+class InternalError(XenError):
+    """Something failed that should not; the log of the agent has the rest under the id in the text."""
+
+    code = "INTERNAL_ERROR"
+    message: str
+
+
+@dataclass(eq=False)
+class OperationNotAllowed(XenError):
+    """A rule of this class forbids it; the parameter says which."""
+
+    code = "OPERATION_NOT_ALLOWED"
+    reason: str
+
+
+# --- values
+
+
+@dataclass(eq=False)
+class FieldTypeError(XenError):
+    """The value cannot be read as the type that this field or parameter has."""
+
+    code = "FIELD_TYPE_ERROR"
+    field: str
+
+
+@dataclass(eq=False)
+class InvalidValue(XenError):
+    """The value has the right type and is still none that this field can hold."""
+
+    code = "INVALID_VALUE"
+    field: str
+    value: object
+
+
+@dataclass(eq=False)
+class ValueNotSupported(XenError):
+    """The value is a lawful one that this host cannot realise, or lies out of range; the last parameter says why."""
+
+    code = "VALUE_NOT_SUPPORTED"
+    field: str
+    value: object
+    reason: str
+
+
+@dataclass(eq=False)
+class CreateUnspecifiedAttribute(XenError):
+    """The record given to create lacks a field that has no default. The code is the original server's (xend)."""
+
+    code = "CREATE_UNSPECIFIED_ATTRIBUTE"
+    attribute: str
+    class_name: str
+
+
+@dataclass(eq=False)
+class MapDuplicateKey(XenError):
+    """The map has this key; remove it first or set the whole map."""
+
+    code = "MAP_DUPLICATE_KEY"
+    class_name: str
+    field: str
+    reference: object
+    key: object
+
+
+@dataclass(eq=False)
+class HandleInvalid(XenError):
+    """No object of this class has this reference: it is of another class, gone, or never was."""
+
+    code = "HANDLE_INVALID"
+    class_name: str
+    handle: str
+
+
+@dataclass(eq=False)
+class UuidInvalid(XenError):
+    """No object of this class has this uuid."""
+
+    code = "UUID_INVALID"
+    class_name: str
+    uuid: str
+
+
+@dataclass(eq=False)
+class UniquenessViolated(XenError):
+    """Another object has this value in a field that must be unique."""
+
+    code = "DB_UNIQUENESS_CONSTRAINT_VIOLATION"
+    table: str
+    field: str
+    value: str
+
+
+# --- sessions, roles, events, tasks
+
+
+@dataclass(eq=False)
+class SessionInvalid(XenError):
+    """The session is over or never was: log in again."""
+
+    code = "SESSION_INVALID"
+    handle: str
+
+
+@dataclass(eq=False)
+class SessionAuthenticationFailed(XenError):
+    """User and password do not go together."""
+
+    code = "SESSION_AUTHENTICATION_FAILED"
+    user: str
+    message: str
+
+
+@dataclass(eq=False)
+class RbacPermissionDenied(XenError):
+    """The user's role is too low for this message."""
+
+    code = "RBAC_PERMISSION_DENIED"
+    permission: str
+    message: str
+
+
+@dataclass(eq=False)
+class PermissionDenied(XenError):
+    """The object belongs to another user."""
+
+    code = "PERMISSION_DENIED"
+    message: str
+
+
+@dataclass(eq=False)
+class SessionNotRegistered(XenError):
+    """event.next needs event.register in this session first."""
+
+    code = "SESSION_NOT_REGISTERED"
+    handle: str
+
+
+@dataclass(eq=False)
+class EventsLost(XenError):
+    """Events since the token are no longer kept: read everything anew and go on from there."""
+
+    code = "EVENTS_LOST"
+
+
+@dataclass(eq=False)
+class EventFromTokenParseFailure(XenError):
+    """The token is none that event.from gave out."""
+
+    code = "EVENT_FROM_TOKEN_PARSE_FAILURE"
+    token: str
+
+
+@dataclass(eq=False)
+class EventSubscriptionParseFailure(XenError):
+    """A subscription is a class, ``class/reference`` or ``*``."""
+
+    code = "EVENT_SUBSCRIPTION_PARSE_FAILURE"
+    subscription: str
+
+
+@dataclass(eq=False)
+class TaskCancelled(XenError):
+    """The task was told to stop and undid what it had begun."""
+
+    code = "TASK_CANCELLED"
+    task: object
+
+
+@dataclass(eq=False)
+class TooManyPendingTasks(XenError):
+    """As many tasks are under way as this host takes on at once; try again when some are done."""
+
+    code = "TOO_MANY_PENDING_TASKS"
+
+
+# --- virtual machines
+
+
+@dataclass(eq=False)
+class VMBadPowerState(XenError):
+    """The machine is not in a state in which this can be done. States are written with a small initial, as xapi does."""
+
+    code = "VM_BAD_POWER_STATE"
+    vm: object
+    expected: str
+    actual: str
+
+
+@dataclass(eq=False)
+class VMIsTemplate(XenError):
+    """A template cannot be run: clone it first."""
+
+    code = "VM_IS_TEMPLATE"
+    vm: object
+
+
+@dataclass(eq=False)
+class VMIsSnapshot(XenError):
+    """A snapshot cannot be run: revert to it, or clone it first."""
+
+    code = "VM_IS_SNAPSHOT"
+    vm: object
+    operation: str
+
+
+@dataclass(eq=False)
+class OperationBlocked(XenError):
+    """The object's blocked_operations has this operation, with the code its admin gave as the reason."""
+
+    code = "OPERATION_BLOCKED"
+    ref: object
+    reason: str
+
+
+@dataclass(eq=False)
+class HostNotEnoughFreeMemory(XenError):
+    """The host cannot give the machine its memory now. Both numbers are bytes."""
+
+    code = "HOST_NOT_ENOUGH_FREE_MEMORY"
+    needed: int
+    available: int
+
+
+@dataclass(eq=False)
+class HostDisabled(XenError):
+    """The host is disabled: it starts no machines until host.enable."""
+
+    code = "HOST_DISABLED"
+    host: object
+
+
+@dataclass(eq=False)
+class HostOffline(XenError):
+    """The hypervisor does not answer the agent now; reads still work, changes do not."""
+
+    code = "HOST_OFFLINE"
+    host: object
+
+
+@dataclass(eq=False)
+class MemoryConstraintViolation(XenError):
+    """Memory limits must satisfy static_min <= dynamic_min <= dynamic_max <= static_max."""
+
+    code = "MEMORY_CONSTRAINT_VIOLATION"
+    constraint: str
+
+
+@dataclass(eq=False)
+class VMRequiresSR(XenError):
+    """The machine needs storage that this host does not reach."""
+
+    code = "VM_REQUIRES_SR"
+    vm: object
+    sr: object
+
+
+# --- devices
+
+
+@dataclass(eq=False)
+class InvalidDevice(XenError):
+    """No guest has a device of this name, or the name is no number."""
+
+    code = "INVALID_DEVICE"
+    device: str
+
+
+@dataclass(eq=False)
+class DeviceAlreadyExists(XenError):
+    """The machine has a device of this name."""
+
+    code = "DEVICE_ALREADY_EXISTS"
+    device: str
+
+
+@dataclass(eq=False)
+class DeviceAlreadyAttached(XenError):
+    """The running machine has the device."""
+
+    code = "DEVICE_ALREADY_ATTACHED"
+    device: object
+
+
+@dataclass(eq=False)
+class DeviceAlreadyDetached(XenError):
+    """The running machine does not have the device."""
+
+    code = "DEVICE_ALREADY_DETACHED"
+    device: object
+
+
+@dataclass(eq=False)
+class DeviceDetachRejected(XenError):
+    """The guest keeps the device; the hypervisor's words are in the last parameter."""
+
+    code = "DEVICE_DETACH_REJECTED"
+    class_name: str
+    device: object
+    message: str
+
+
+@dataclass(eq=False)
+class MacInvalid(XenError):
+    """A hardware address is six pairs of hexadecimal digits, of one card (not multicast)."""
+
+    code = "MAC_INVALID"
+    MAC: str
+
+
+@dataclass(eq=False)
+class VbdIsEmpty(XenError):
+    """The drive has no medium."""
+
+    code = "VBD_IS_EMPTY"
+    vbd: object
+
+
+@dataclass(eq=False)
+class VbdNotEmpty(XenError):
+    """The drive has a medium: eject it first."""
+
+    code = "VBD_NOT_EMPTY"
+    vbd: object
+
+
+@dataclass(eq=False)
+class VbdNotRemovableMedia(XenError):
+    """Only the medium of a CD drive can be changed."""
+
+    code = "VBD_NOT_REMOVABLE_MEDIA"
+    vbd: object
+
+
+# --- storage and networks
+
+
+@dataclass(eq=False)
+class VdiInUse(XenError):
+    """The disk is in use, so this operation cannot be done on it."""
+
+    code = "VDI_IN_USE"
+    vdi: object
+    operation: str
+
+
+@dataclass(eq=False)
+class VdiReadonly(XenError):
+    """The disk is read-only."""
+
+    code = "VDI_READONLY"
+    vdi: object
+
+
+@dataclass(eq=False)
+class SrFull(XenError):
+    """The storage has not as many bytes left as asked for."""
+
+    code = "SR_FULL"
+    requested: int
+    maximum: int
+
+
+@dataclass(eq=False)
+class SrHasPbd(XenError):
+    """The storage is still attached: unplug its PBDs first."""
+
+    code = "SR_HAS_PBD"
+    sr: object
+
+
+@dataclass(eq=False)
+class SrNotEmpty(XenError):
+    """The storage still has disks."""
+
+    code = "SR_NOT_EMPTY"
+
+
+@dataclass(eq=False)
+class SrHasNoPbds(XenError):
+    """The storage has no attached PBD, so nothing can be done in it."""
+
+    code = "SR_HAS_NO_PBDS"
+    sr: object
+
+
+@dataclass(eq=False)
+class SrUnknownDriver(XenError):
+    """No storage of this type can be made here."""
+
+    code = "SR_UNKNOWN_DRIVER"
+    driver: str
+
+
+@dataclass(eq=False)
+class SrBackendFailure(XenError):
+    """The storage refused; the words of the layer below are in the last parameter."""
+
+    code = "SR_BACKEND_FAILURE"
+    status: str
+    output: str
+    message: str
+
+
+@dataclass(eq=False)
+class VdiMissing(XenError):
+    """The file or volume of this disk is gone from its storage."""
+
+    code = "VDI_MISSING"
+    sr: object
+    vdi: object
+
+
+@dataclass(eq=False)
+class NetworkContainsVif(XenError):
+    """Machines have cards on this network."""
+
+    code = "NETWORK_CONTAINS_VIF"
+    vifs: object
+
+
+@dataclass(eq=False)
+class NetworkContainsPif(XenError):
+    """A card of the host is on this network."""
+
+    code = "NETWORK_CONTAINS_PIF"
+    pifs: object

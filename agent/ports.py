@@ -1,0 +1,401 @@
+"""All that the agent ever asks of the machine below. A driver satisfies these protocols; the agent knows no more of it.
+
+What a driver sees comes back as the frozen ``Seen...`` and ``...Reading`` values of this module. What it is asked to realise
+comes as the live object, whose fields it reads. A driver raises XenErrors only. Every method may block and is called from
+worker threads, never with the store's lock held. Sizes are bytes, times seconds, rates KiB/s unless a name says otherwise.
+Text that comes from a guest or from another tool is cleaned by the driver: no control characters, lengths capped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from agent.classes import PBD, SR, VBD, VDI, VIF, VM, Network
+from agent.classes.enums import DomainType, OnCrash, OnNormalExit, PowerState
+
+# --- what is seen
+
+
+@dataclass(frozen=True)
+class SeenDisk:
+    """A disk or CD drive of a domain."""
+
+    target: str
+    """As the guest names it: ``xvda``, ``hdc``, ``sda``."""
+    cdrom: bool = False
+    source: str = ""
+    """Path or volume; empty for a drive without a medium."""
+    format: str = "raw"
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class SeenNic:
+    """A network card of a domain."""
+
+    MAC: str
+    bridge: str = ""
+    network: str = ""
+    """The name of the libvirt network, where the card names one instead of a bridge."""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class SeenConsole:
+    """A console of a running domain."""
+
+    protocol: str
+    """``rfb`` or ``vt100``."""
+    location: str
+    """Where a client on this host finds it: ``127.0.0.1:5900`` or a terminal's path."""
+
+
+@dataclass(frozen=True)
+class SeenDomain:
+    """A domain as the hypervisor has it now."""
+
+    uuid: str
+    name: str
+    power_state: PowerState
+    domid: int = -1
+    title: str = ""
+    description: str = ""
+    persistent: bool = True
+    is_control_domain: bool = False
+    domain_type: DomainType = DomainType.PV
+    VCPUs_max: int = 1
+    VCPUs: int = 1
+    memory_max: int = 0
+    memory: int = 0
+    """What the domain has, or is to have at its start."""
+    PV_kernel: str = ""
+    PV_ramdisk: str = ""
+    PV_args: str = ""
+    PV_bootloader: str = ""
+    PV_bootloader_args: str = ""
+    boot_order: str = ""
+    """xapi's letters: ``c`` disk, ``d`` CD, ``n`` network."""
+    firmware: str = ""
+    """``bios`` or ``uefi`` for an HVM guest."""
+    platform: Mapping[str, str] = field(default_factory=dict)
+    actions_after_shutdown: OnNormalExit = OnNormalExit.DESTROY
+    actions_after_reboot: OnNormalExit = OnNormalExit.RESTART
+    actions_after_crash: OnCrash = OnCrash.DESTROY
+    disks: Sequence[SeenDisk] = ()
+    nics: Sequence[SeenNic] = ()
+    consoles: Sequence[SeenConsole] = ()
+
+
+@dataclass(frozen=True)
+class SeenPool:
+    """A storage pool."""
+
+    uuid: str
+    name: str
+    type: str
+    """XenAPI's name where there is one (``ext`` or ``file`` for a folder, ``lvm``, ``nfs``, ``iso``), else libvirt's."""
+    active: bool
+    device_config: Mapping[str, str] = field(default_factory=dict)
+    capacity: int = 0
+    allocation: int = 0
+
+
+@dataclass(frozen=True)
+class SeenVolume:
+    """A volume of a pool."""
+
+    location: str
+    """What names it for good within its storage: the path."""
+    name: str
+    capacity: int
+    allocation: int
+    format: str = "raw"
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class SeenNetwork:
+    """A virtual network."""
+
+    uuid: str
+    name: str
+    bridge: str
+    active: bool
+    MTU: int = 1500
+
+
+@dataclass(frozen=True)
+class SeenInterface:
+    """A network card of the host."""
+
+    device: str
+    MAC: str
+    MTU: int
+    physical: bool
+    carrier: bool
+    speed: int
+    """Mbit/s; 0 where unknown."""
+    duplex: bool
+    bridge: str = ""
+    """The bridge that the card is a port of."""
+    IP: str = ""
+    netmask: str = ""
+    gateway: str = ""
+    DNS: str = ""
+    IPv6: Sequence[str] = ()
+    VLAN: int = -1
+    vendor_id: str = ""
+    vendor_name: str = ""
+    device_id: str = ""
+    device_name: str = ""
+    pci_bus_path: str = ""
+
+
+@dataclass(frozen=True)
+class SeenCpu:
+    """One processor of the host, numbered as the hypervisor does."""
+
+    number: int
+    vendor: str
+    modelname: str
+    speed: int
+    """MHz."""
+    family: int = 0
+    model: int = 0
+    stepping: str = ""
+    flags: str = ""
+    features: str = ""
+
+
+@dataclass(frozen=True)
+class SeenHost:
+    """What does not change while the host runs."""
+
+    hostname: str
+    address: str
+    software_version: Mapping[str, str]
+    """At least ``product_brand``, ``product_version`` (three numbers), ``xapi``, ``libvirt``; ``xen`` where it is Xen."""
+    capabilities: Sequence[str]
+    cpu_configuration: Mapping[str, str]
+    cpu_info: Mapping[str, str]
+    sched_policy: str
+    supported_bootloaders: Sequence[str]
+    bios_strings: Mapping[str, str]
+    memory_total: int
+    boot_time: datetime
+
+
+# --- what is measured
+
+
+@dataclass(frozen=True)
+class DomainReading:
+    """What a running domain does, as rates between the last two measurements."""
+
+    VCPUs_utilisation: Mapping[int, float] = field(default_factory=dict)
+    """0 to 1, by number of the virtual CPU."""
+    VCPUs_CPU: Mapping[int, int] = field(default_factory=dict)
+    VCPUs_flags: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    memory_actual: int = 0
+    disks: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Read and written KiB/s, by target."""
+    nics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """KiB/s received and sent by the guest, by MAC."""
+
+
+@dataclass(frozen=True)
+class HostReading:
+    """What the host does."""
+
+    memory_total: int
+    memory_free: int
+    cpus: Mapping[int, float] = field(default_factory=dict)
+    """0 to 1, by number."""
+    interfaces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """KiB/s received and sent, by device."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One measurement of all, shared by whoever reads within its lifetime of a second."""
+
+    when: datetime
+    host: HostReading
+    domains: Mapping[str, DomainReading]
+    """By uuid; running domains only."""
+
+
+# --- the ports
+
+
+class Domains(Protocol):
+    """Virtual machines. Methods that act on a machine raise VM_BAD_POWER_STATE where the hypervisor has it in another state."""
+
+    def watch(self, changed: Callable[[str | None], None]) -> None:
+        """Call `changed` with a uuid whenever something about that domain changed, in no particular thread; it returns at once.
+
+        None means that anything may have changed (the connection was lost and is back): look at everything.
+        """
+
+    def list(self) -> Sequence[SeenDomain]:
+        """All domains, the control domain included."""
+
+    def look(self, uuid: str) -> SeenDomain | None:
+        """One domain as it is now; None if there is none."""
+
+    def check(self, vm: VM) -> None:
+        """VALUE_NOT_SUPPORTED or INVALID_DEVICE for what this hypervisor could not realise if the machine were started."""
+
+    def define(self, vm: VM) -> None:
+        """Make the persistent definition what the machine's fields and devices say; what they do not say stays as it is."""
+
+    def undefine(self, vm: VM) -> None:
+        """Forget the definition and a saved image. A machine that is not defined is no error."""
+
+    def start(self, vm: VM, paused: bool) -> None:
+        """Define and boot it; with `paused`, its first instruction waits for unpause."""
+
+    def pause(self, vm: VM) -> None:
+        """Stop its CPUs."""
+
+    def unpause(self, vm: VM) -> None:
+        """Let its CPUs go on."""
+
+    def shutdown(self, vm: VM) -> None:
+        """Ask the guest to shut down. Returns when it was asked."""
+
+    def reboot(self, vm: VM) -> None:
+        """Ask the guest to reboot. Returns when it was asked."""
+
+    def destroy(self, vm: VM) -> None:
+        """Pull the plug."""
+
+    def suspend(self, vm: VM) -> None:
+        """Save memory and devices to disk and stop."""
+
+    def resume(self, vm: VM, paused: bool) -> None:
+        """Go on from what suspend saved."""
+
+    def plug_vbd(self, vbd: VBD) -> None:
+        """Give the running machine the disk."""
+
+    def unplug_vbd(self, vbd: VBD) -> None:
+        """Take the disk from the running machine. DEVICE_DETACH_REJECTED if the guest keeps it."""
+
+    def change_medium(self, vbd: VBD) -> None:
+        """Make the medium of the running machine's drive what ``vbd.VDI`` says; null ejects."""
+
+    def plug_vif(self, vif: VIF) -> None:
+        """Give the running machine the card."""
+
+    def unplug_vif(self, vif: VIF) -> None:
+        """Take the card from the running machine."""
+
+    def set_vcpus(self, vm: VM, number: int) -> None:
+        """Change the number of CPUs of the running machine."""
+
+    def set_memory(self, vm: VM, target: int) -> None:
+        """Change the memory of the running machine."""
+
+    def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
+        """Change the running machine's share of the processors."""
+
+    def send_sysrq(self, vm: VM, key: str) -> None:
+        """Send a magic key to the guest's kernel. VALUE_NOT_SUPPORTED where the hypervisor's library has no way to."""
+
+    def send_trigger(self, vm: VM, trigger: str) -> None:
+        """Send ``nmi``, ``reset``, ``init``, ``power`` or ``sleep``. VALUE_NOT_SUPPORTED likewise."""
+
+
+class Storage(Protocol):
+    """Storage pools and volumes."""
+
+    def supported_types(self) -> Mapping[str, str]:
+        """The types that create takes, each with a sentence."""
+
+    def pools(self) -> Sequence[SeenPool]:
+        """All pools."""
+
+    def create(self, sr: SR, device_config: Mapping[str, str]) -> None:
+        """Make the storage and start it. SR_UNKNOWN_DRIVER for a type it cannot make."""
+
+    def attach(self, pbd: PBD) -> None:
+        """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first where the host has forgotten it."""
+
+    def detach(self, pbd: PBD) -> None:
+        """Stop the pool; nothing in it is touched."""
+
+    def forget(self, sr: SR) -> None:
+        """Remove the definition; nothing in it is touched. One that is not defined is no error."""
+
+    def destroy(self, sr: SR) -> None:
+        """Remove the storage itself, which has no volumes any more."""
+
+    def usage(self, sr: SR) -> tuple[int, int]:
+        """Size and used bytes."""
+
+    def scan(self, sr: SR) -> Sequence[SeenVolume]:
+        """The volumes there are."""
+
+    def create_volume(self, vdi: VDI) -> SeenVolume:
+        """Make a volume of ``vdi.virtual_size`` in ``vdi.SR``. SR_FULL if it does not fit."""
+
+    def destroy_volume(self, vdi: VDI) -> None:
+        """Delete it. One that is gone is no error."""
+
+    def resize_volume(self, vdi: VDI, size: int) -> None:
+        """Grow it to `size`."""
+
+    def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
+        """Make the volume of `target`, in ``target.SR``, with the content of `source`.
+
+        `progress` is called with the part done, 0 to 1; what it raises ends the copy, and nothing of it stays.
+        """
+
+
+class Networks(Protocol):
+    """Virtual networks."""
+
+    def list(self) -> Sequence[SeenNetwork]:
+        """All networks."""
+
+    def create(self, network: Network) -> str:
+        """Make and start a network that only machines of this host are on. Returns the name of its bridge."""
+
+    def destroy(self, network: Network) -> None:
+        """Stop and forget it. One that is gone is no error."""
+
+
+class Node(Protocol):
+    """The host."""
+
+    def host(self) -> SeenHost:
+        """What it is."""
+
+    def cpus(self) -> Sequence[SeenCpu]:
+        """Its processors."""
+
+    def interfaces(self) -> Sequence[SeenInterface]:
+        """Its network cards: those that can carry a network (no loopback, no guests' ends)."""
+
+
+class Meters(Protocol):
+    """Live numbers."""
+
+    def read(self) -> Reading:
+        """What host and domains do now: measured at most once a second, however many ask."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All ports of one hypervisor."""
+
+    domains: Domains
+    storage: Storage
+    networks: Networks
+    node: Node
+    meters: Meters
+    close: Callable[[], None]
