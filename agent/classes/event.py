@@ -15,7 +15,7 @@ class Event(Entity, name="event", role=Role.POOL_OPERATOR, stored=False):
 
     id: int = constructor("TODO id", default=0)
     timestamp: datetime = constructor("TODO timestamp", default=EPOCH)
-    class: str = constructor("TODO class", default="")
+    class_: str = constructor("TODO class", default="")
     operation: EventOperation = constructor("TODO operation", default=EventOperation.ADD)
     ref: str = constructor("TODO ref", default="")
     obj_uuid: str = constructor("TODO obj uuid", default="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def seal_classes(classes: ModuleType) -> dict[str, type[Entity]]:
     for cls in by_name.values():
         if not (cls.__doc__ or "").strip():
             raise TypeError(f"{cls.wire_name} has no docstring")
-        hints = typing.get_type_hints(cls, localns={"m": classes}, include_extras=True)
+        hints = inspect.get_annotations(cls, eval_str=True, locals={"m": classes})
         for field in cls.fields.values():
             _resolve(field, hints)
     for cls in by_name.values():
@@ -68,13 +69,14 @@ def _resolve(field: Field, hints: Mapping[str, Any]) -> None:
     where = f"{field.owner}.{field.name}"
     if not field.doc.strip():
         raise TypeError(f"{where} has no text")
-    if field.name not in hints:
+    hint = hints.get(field.name, hints.get(f"{field.name}_"))
+    if hint is None:
         raise TypeError(f"{where} has no annotation")
     if field.to:
         absent: types.Type = Ref(field.to, nullable=True)
-        field.type = Set(absent) if typing.get_origin(hints[field.name]) is tuple else absent
+        field.type = Set(absent) if typing.get_origin(hint) is tuple else absent
     else:
-        field.type = types.of(hints[field.name])
+        field.type = types.of(hint)
 
 
 def _check(cls: type[Entity], field: Field, classes: Mapping[str, type[Entity]]) -> None:

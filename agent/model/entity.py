@@ -176,9 +176,10 @@ class Entity:
         cls.wire_name = name or cls.__name__
         cls.role, cls.creates, cls.destroys, cls.stored = role, creates, destroys, stored
         cls.measured, cls.announced, cls.lane = measured, announced, lane
-        fields = {attribute: value for attribute, value in vars(cls).items() if isinstance(value, Field)}
-        for attribute, value in fields.items():
-            value.name, value.owner = attribute, cls.wire_name
+        # A trailing underscore only avoids Python's words: event.class is class_ here.
+        fields = {name.rstrip("_"): value for name, value in vars(cls).items() if isinstance(value, Field)}
+        for name_on_wire, value in fields.items():
+            value.name, value.owner = name_on_wire, cls.wire_name
         cls.fields = fields
         cls.persistent_fields = {key: value for key, value in fields.items() if value.persistent}
         cls.wire_fields = {key: value for key, value in fields.items() if value.qualifier is not Qualifier.INTERNAL}

@@ -252,7 +252,7 @@ def derived(cls: type[Entity]) -> list[Message]:
             refs,
             Kind.READ,
             read,
-            lambda call, label: [entity for entity in call.store.all(cls) if entity.name_label == label],  # type: ignore[attr-defined]
+            lambda call, label: [entity for entity in call.store.all(cls) if entity.name_label == label],
             f"Find every {cls.wire_name} with this name; names need not be unique, and none is no error.",
         )
     if cls.creates:
