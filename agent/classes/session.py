@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -33,3 +33,5 @@ class Session(Entity, name="session", role=Role.POOL_ADMIN, announced=False):
     parent: m.Session | None = constructor("TODO parent", default=None, weak=True)
     originator: str = runtime("TODO originator", default="", kept=True)
     client_certificate: bool = runtime("TODO client certificate", default=False, kept=True)
+    token_hash: str = internal("hash of the secret that the client holds", default="")
+    role_name: str = internal("role that the user had at login", default="read-only")

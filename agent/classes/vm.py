@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.classes.enums import DomainType, OnCrash, OnNormalExit, OnSoftrebootBehavior, PowerState, UpdateGuidances, VmOperation, VmSecurebootCertificatesState
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -116,3 +116,4 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     secureboot_certificates_state: VmSecurebootCertificatesState = runtime("TODO secureboot certificates state", default=VmSecurebootCertificatesState.OK)
     cpu_pool: tuple[Entity, ...] = runtime("TODO cpu pool", default=(), to="cpu_pool")
     pool_name: str = readwrite("TODO pool name", default="")
+    ours: bool = internal("made or changed through the API: the hypervisor's definition follows these fields", default=False)

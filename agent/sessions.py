@@ -1,0 +1,114 @@
+"""Sessions: who is logged in. The secret that a client holds is kept as a hash only; the object's reference is no secret.
+
+Limits are xapi's: an idle session ends after a day, and a user (or an originator) holds 500 at the most, of which the one
+longest idle makes room for a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid as uuids
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from agent.classes import Host, Session, User
+from agent.errors import SessionInvalid
+from agent.roles import Role
+from agent.store.store import Store
+
+IDLE_SECONDS = 24 * 3600.0
+PER_USER = 500
+PER_ORIGINATOR = 500
+TOUCH_SECONDS = 60.0
+"""last_active in the journal is right to a minute; in memory to the call."""
+
+
+def _hash(secret: str) -> str:
+    return hashlib.blake2b(secret.encode("utf-8", "replace"), digest_size=32).hexdigest()
+
+
+class Sessions:
+    """The open sessions of one store."""
+
+    def __init__(self, store: Store, *, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._store = store
+        self._idle_seconds = idle_seconds
+        now = monotonic()
+        wall = datetime.now(UTC)
+        # Idle time runs on the monotonic clock, so that a jump of the wall clock ends nobody's session.
+        self._by_hash: dict[str, Session] = {}
+        self._active: dict[Session, float] = {}
+        for session in store.all(Session):
+            idle = max(0.0, (wall - session.last_active).total_seconds())
+            self._by_hash[session.token_hash] = session
+            self._active[session] = now - min(idle, idle_seconds - 60.0)
+
+    def open(self, user_name: str, role: Role, originator: str) -> str:
+        """Log somebody in. Returns the secret, which looks like a reference and is told to nobody else."""
+        secret = f"OpaqueRef:{uuids.uuid4()}"
+        with self._store.transaction():
+            user = next((user for user in self._store.all(User) if user.short_name == user_name), None)
+            if user is None:
+                user = self._store.add(User(short_name=user_name, fullname=user_name))
+            self._make_room(user, originator)
+            session = Session()
+            session.this_host = self._store.only(Host)
+            session.this_user = user
+            session.auth_user_name = user_name
+            session.role_name = role.wire
+            session.is_local_superuser = role is Role.POOL_ADMIN
+            session.last_active = session.validation_time = datetime.now(UTC)
+            session.originator = originator
+            session.token_hash = _hash(secret)
+            self._store.add(session)
+            self._by_hash[session.token_hash] = session
+            self._active[session] = monotonic()
+        return secret
+
+    def find(self, secret: str) -> Session:
+        """The session that a client's first parameter names; SESSION_INVALID if it is over or never was."""
+        session = self._by_hash.get(_hash(secret))
+        now = monotonic()
+        if session is None or now - self._active[session] > self._idle_seconds:
+            raise SessionInvalid(secret)
+        self._active[session] = now
+        return session
+
+    def identify(self, reference: str) -> Session | None:
+        """The session that a *parameter* names: by its reference, or by the secret of one's own."""
+        return self._by_hash.get(_hash(reference))
+
+    def is_open(self, session: Session) -> bool:
+        """Whether it has not been logged out or expired."""
+        return session in self._active
+
+    def close(self, session: Session) -> None:
+        """Log out."""
+        with self._store.transaction():
+            self._drop(session)
+
+    def sweep(self) -> None:
+        """End what has been idle too long, and note when the others were last active."""
+        now, wall = monotonic(), datetime.now(UTC)
+        with self._store.transaction():
+            for session, active in list(self._active.items()):
+                idle = now - active
+                if idle > self._idle_seconds:
+                    self._drop(session)
+                    continue
+                seen = (wall - timedelta(seconds=idle)).replace(microsecond=0)
+                if abs((seen - session.last_active).total_seconds()) >= TOUCH_SECONDS:
+                    session.last_active = seen
+
+    def _drop(self, session: Session) -> None:
+        self._by_hash.pop(session.token_hash, None)
+        self._active.pop(session, None)
+        if self._store.is_live(session):
+            self._store.destroy(session)
+
+    def _make_room(self, user: User, originator: str) -> None:
+        mine = [session for session in self._active if session.this_user is user]
+        same = [session for session in self._active if originator and session.originator == originator]
+        for group, limit in ((mine, PER_USER), (same, PER_ORIGINATOR)):
+            for session in sorted(group, key=lambda session: self._active.get(session, 0.0))[: max(0, len(group) + 1 - limit)]:
+                self._drop(session)
