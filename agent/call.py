@@ -1,0 +1,98 @@
+"""One call on its way: who asks, as which task, and all that answering it may need. What the answer is, messages decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from agent.errors import TaskCancelled
+from agent.lanes import Lanes
+from agent.model.api import Api
+from agent.model.entity import Entity
+from agent.model.where import compile_where
+from agent.observer import Observer
+from agent.ports import Domains, Machine, Networks, Storage
+from agent.sessions import Sessions
+from agent.store.store import Store
+from agent.users import Users
+
+if TYPE_CHECKING:
+    from agent.classes import VM, Host, Pool, Session, Task
+
+E = TypeVar("E", bound=Entity)
+PROGRESS_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class Site:
+    """What all calls share."""
+
+    api: Api
+    store: Store
+    machine: Machine
+    observer: Observer
+    lanes: Lanes
+    sessions: Sessions
+    users: Users
+    version: str
+
+
+@dataclass(slots=True)
+class Call:
+    """One message from one client."""
+
+    site: Site
+    session: Session | None = None
+    secret: str = ""
+    """What the client presented as its session."""
+    peer: str = ""
+    """Where it comes from, for the log: an address, or the user at the other end of a Unix socket."""
+    task: Task | None = field(default=None)
+
+    @property
+    def store(self) -> Store:
+        return self.site.store
+
+    @property
+    def observer(self) -> Observer:
+        return self.site.observer
+
+    @property
+    def domains(self) -> Domains:
+        return self.site.machine.domains
+
+    @property
+    def storage(self) -> Storage:
+        return self.site.machine.storage
+
+    @property
+    def networks(self) -> Networks:
+        return self.site.machine.networks
+
+    @property
+    def host(self) -> Host:
+        return self.site.observer.host
+
+    @property
+    def pool(self) -> Pool:
+        return self.site.observer.pool
+
+    def refresh(self, vm: VM) -> None:
+        """Look at the machine and note what it is now."""
+        self.site.observer.refresh(vm.uuid)
+
+    def select(self, cls: type[E], expr: str) -> list[E]:
+        """The objects for which an expression of get_all_records_where holds."""
+        holds = compile_where(cls, expr)
+        return [entity for entity in self.store.all(cls) if holds(entity)]
+
+    def progress(self, part: float) -> None:
+        """Note how much of the task is done, 0 to 1. TASK_CANCELLED if it was told to stop, which the caller lets through."""
+        task = self.task
+        if task is None:
+            return
+        if task.status == "cancelling":
+            raise TaskCancelled(task)
+        if part - task.progress >= PROGRESS_STEP and self.store.is_live(task):
+            with self.store.transaction(wait=False):
+                task.progress = min(part, 1.0)

@@ -1,0 +1,263 @@
+"""From a method name and raw parameters to a typed result: looks the message up, checks session, role and count, decodes
+every parameter by its declared type, and runs the message where its kind says. Knows no wire format.
+
+The table is a dict: a name that is not in it does not exist. A read is answered on the loop from memory; a write changes
+memory in one transaction and is answered when it is durable; a verb runs in its lane on a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.call import Call, Site
+from agent.classes import VM
+from agent.errors import (
+    FieldTypeError,
+    InternalError,
+    InvalidValue,
+    MessageMethodUnknown,
+    MessageParameterCountMismatch,
+    NoAsyncForm,
+    RbacPermissionDenied,
+    SessionInvalid,
+    XenError,
+)
+from agent.lanes import HOST
+from agent.model.entity import Entity
+from agent.model.messages import Kind, Message, Param
+from agent.model.types import Mistyped, Ref, Refused, Type
+from agent.roles import Role
+from agent.rpc.tasks import Tasks
+from agent.store.journal import Commit
+
+log = logging.getLogger(__name__)
+NAME_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a call comes from."""
+
+    peer: str
+    local: bool = False
+    """Over a Unix socket or loopback: gzip does not pay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a message answered, and the type to write it by."""
+
+    type: Type
+    value: Any
+
+
+class Dispatch:
+    """Answers calls. All methods run on the loop that made it."""
+
+    def __init__(self, site: Site, tasks: Tasks) -> None:
+        self.site = site
+        self._tasks = tasks
+        self._messages = site.api.messages
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._wake_pending = False
+        site.store.changes.watch(self._published)
+
+    async def call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
+        """Answer one call. Raises XenError, and nothing else."""
+        try:
+            return await self._call(name, params, caller)
+        except XenError:
+            raise
+        except Exception as error:
+            raise self._unexpected(name, error) from error
+
+    async def _call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
+        asynchronous = name.startswith("Async.")
+        message = self._find(name[6:] if asynchronous else name, name)
+        if asynchronous and not message.has_async:
+            raise NoAsyncForm(f"No async mode for this operation (rpc: {message.full_name})")
+        call = Call(self.site, peer=caller.peer)
+        given = params
+        if message.role is not None:
+            given = self._enter(message, call, params)
+        elif params and len(params) > len(message.params):
+            # xapi takes a session before the parameters of messages that need none, such as system.listMethods.
+            given = params[1:]
+        args = self._decode(message, given, call)
+        if asynchronous:
+            return Result(Ref("task"), self._tasks.start(message, call, args, self._lane(message, args)))
+        match message.kind:
+            case Kind.READ:
+                with self.site.store.lock:
+                    return Result(message.result, message.function(call, *args))
+            case Kind.WRITE:
+                return Result(message.result, await self._write(message, call, args))
+            case Kind.VERB:
+                run = self._tasks.foreground(message, call, args)
+                return Result(message.result, await self._beside(self.site.lanes.submit(self._lane(message, args), run)))
+            case Kind.MEASURE:
+                await self._measure()
+                with self.site.store.lock:
+                    return Result(message.result, message.function(call, *args))
+            case Kind.WAIT:
+                return Result(message.result, await self._wait(message, call, args))
+
+    def _find(self, name: str, asked: str) -> Message:
+        message = self._messages.get(name)
+        if message is None and name.count(".") == 0 and "_" in name:
+            # JSON-RPC clients of xapi may write VM_start for VM.start.
+            for position, letter in enumerate(name):
+                if letter == "_" and (message := self._messages.get(f"{name[:position]}.{name[position + 1 :]}")):
+                    break
+        if message is None:
+            raise MessageMethodUnknown(asked[:NAME_MAX])
+        return message
+
+    def _enter(self, message: Message, call: Call, params: Sequence[object]) -> Sequence[object]:
+        """Check the session, which is the first parameter, and the role. Returns the other parameters."""
+        if not params:
+            raise MessageParameterCountMismatch(message.full_name, message.required, 0)
+        secret = params[0]
+        if not isinstance(secret, str):
+            raise SessionInvalid("")
+        call.session = session = self.site.sessions.find(secret)
+        call.secret = secret
+        if message.role is not None and Role.from_wire(session.role_name) < message.role:
+            raise RbacPermissionDenied(
+                message.full_name, f"the role {session.role_name} may not; it needs {message.role.wire} or higher"
+            )
+        return params[1:]
+
+    def _decode(self, message: Message, given: Sequence[object], call: Call) -> list[Any]:
+        params = message.params
+        if not message.required <= len(given) <= len(params):
+            raise MessageParameterCountMismatch(message.full_name, message.required, len(given))
+        args = [self._decode_one(param, value, call) for param, value in zip(params, given, strict=False)]
+        args += [param.default for param in params[len(given) :]]
+        return args
+
+    def _decode_one(self, param: Param, value: object, call: Call) -> Any:
+        try:
+            decoded = param.type.decode(value, self._finder(call))
+        except Mistyped:
+            raise FieldTypeError(param.name) from None
+        except (Refused, ValueError) as error:
+            shown = str(value)[:200].encode("ascii", "backslashreplace").decode()
+            raise InvalidValue(param.name, f"{shown!r}: {error}") from None
+        if isinstance(decoded, dict) and (surplus := decoded.pop("", None)):
+            log.info("%s ignores %s: not for create", param.type, ", ".join(surplus)[:500])
+        return decoded
+
+    def _finder(self, call: Call) -> Callable[[str, str], Entity | None]:
+        store = self.site.store
+        if call.session is None:
+            return store.find
+
+        def find(class_name: str, ref: str) -> Entity | None:
+            found = store.find(class_name, ref)
+            if found is None and class_name == "session":
+                return self.site.sessions.identify(ref)
+            return found
+
+        return find
+
+    def _lane(self, message: Message, args: Sequence[Any]) -> str:
+        """The key of the lane: of the machine or storage that the first parameter is or belongs to, else the host's."""
+        first = args[0] if args else None
+        cls = self.site.api.classes.get(message.class_name)
+        if isinstance(first, Mapping) and cls is not None and cls.lane not in ("", "self"):
+            first = first.get(cls.lane)
+        if not isinstance(first, Entity) or not first.lane:
+            return HOST
+        owner = first if first.lane == "self" else first.__dict__[first.lane]
+        return str(owner.ref)
+
+    async def _write(self, message: Message, call: Call, args: list[Any]) -> Any:
+        store = self.site.store
+        with store.transaction(wait=False) as transaction:
+            value = message.function(call, *args)
+        commit = transaction.commit
+        if commit is not None and not commit.done.is_set():
+            await self._durable(commit)
+        elif commit is not None and commit.error is not None:
+            raise commit.error
+        self._redefine(message, args, value)
+        return value
+
+    def _redefine(self, message: Message, args: list[Any], value: Any) -> None:
+        """Let the hypervisor's definition follow a change of a machine or its devices."""
+        subject = args[0] if args and isinstance(args[0], Entity) else value
+        if isinstance(subject, Mapping) or not isinstance(subject, Entity):
+            return
+        machine = subject if isinstance(subject, VM) else subject.__dict__.get("VM")
+        if isinstance(machine, VM):
+            self.site.observer.redefine(machine)
+
+    async def _durable(self, commit: Commit) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def settled() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        commit.finished = lambda done: self._loop.call_soon_threadsafe(settled)
+        if commit.done.is_set():
+            settled()
+        await future
+        if commit.error is not None:
+            raise commit.error
+
+    async def _beside(self, future: Any) -> Any:
+        """Wait for a worker. A client that goes away does not stop what it began."""
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+    async def _measure(self) -> None:
+        """Make sure that live numbers are fresh; if the machine does not answer in time, the last ones stand."""
+        measuring = self.site.observer.measure()
+        if measuring is not None:
+            await asyncio.wait([asyncio.wrap_future(measuring)], timeout=1.0)
+
+    async def _wait(self, message: Message, call: Call, args: list[Any]) -> Any:
+        """Drive a generator: it yields how long it is ready to wait for a change, and returns the result."""
+        steps = message.function(call, *args)
+        while True:
+            changed = self._changed
+            try:
+                with self.site.store.lock:
+                    seconds = next(steps)
+            except StopIteration as stop:
+                return stop.value
+            if call.session is not None and not self.site.sessions.is_open(call.session):
+                raise SessionInvalid(call.secret)
+            try:
+                await asyncio.wait_for(changed.wait(), seconds)
+            except TimeoutError:
+                continue
+
+    def _published(self) -> None:
+        """Wake who waits for changes. Called from any thread."""
+        if not self._wake_pending:
+            self._wake_pending = True
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._wake_pending = False
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again, such as when a session ended or the agent stops."""
+        self._wake()
+
+    def _unexpected(self, name: str, error: Exception) -> InternalError:
+        number = secrets.token_hex(4)
+        log.error("%s failed unexpectedly [%s]", name[:NAME_MAX], number, exc_info=error)
+        return InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
+
+

@@ -1,0 +1,145 @@
+"""Verbs as tasks: runs them, in the background or for a client that waits, and keeps the task's fields true.
+
+A verb's function is called on a worker thread, in its lane. While it runs, the objects it works on name it in
+current_operations. A finished background task is kept 65 minutes; one that the last run of the agent left unfinished is
+a failure, and says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from agent.call import Call, Site
+from agent.classes import Task
+from agent.classes.enums import TaskStatus
+from agent.errors import InternalError, TaskCancelled, TooManyPendingTasks, XenError
+from agent.model.entity import Entity
+from agent.model.messages import Message
+from agent.rpc.xmlrpc import value_text
+
+log = logging.getLogger(__name__)
+KEPT = timedelta(minutes=65)
+PENDING_MAX = 200
+UNFINISHED = (TaskStatus.PENDING, TaskStatus.CANCELLING)
+
+
+class Tasks:
+    """The tasks of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def recover(self) -> None:
+        """At start: what was under way when the agent ended is a failure."""
+        left = [task for task in self._site.store.all(Task) if task.status in UNFINISHED]
+        if left:
+            error = InternalError("the agent ended while this task was under way; what it did is as it stands")
+            with self._site.store.transaction():
+                for task in left:
+                    self._finish(task, TaskStatus.FAILURE, error=error)
+
+    def sweep(self) -> None:
+        """Drop finished tasks that are older than clients can expect."""
+        limit = datetime.now(UTC) - KEPT
+        old = [task for task in self._site.store.all(Task) if task.status not in UNFINISHED and task.finished < limit]
+        if old:
+            with self._site.store.transaction():
+                for task in old:
+                    if self._site.store.is_live(task):
+                        self._site.store.destroy(task)
+
+    def start(self, message: Message, call: Call, args: Sequence[Any], lane: str) -> Task:
+        """Begin a verb in the background. Returns its task at once; TOO_MANY_PENDING_TASKS beyond 200."""
+        pending = sum(1 for task in self._site.store.all(Task) if task.status in UNFINISHED)
+        if pending >= PENDING_MAX:
+            raise TooManyPendingTasks
+        with self._site.store.transaction(wait=False):
+            task = self._site.store.add(self._new(f"Async.{message.full_name}", call))
+        call = replace(call, task=task)
+        self._site.lanes.submit(lane, lambda: self._background(message, call, task, args))
+        return task
+
+    def foreground(self, message: Message, call: Call, args: Sequence[Any]) -> Callable[[], Any]:
+        """What runs a verb for a client that waits. Where the verb is an operation, a task shows it to others meanwhile."""
+        if not message.operation:
+            return lambda: message.function(call, *args)
+
+        def run() -> Any:
+            with self._site.store.transaction(wait=False):
+                task = self._site.store.add(self._new(message.full_name, call), volatile=True)
+            try:
+                return self._run(message, replace(call, task=task), task, args)
+            finally:
+                with self._site.store.transaction(wait=False):
+                    if self._site.store.is_live(task):
+                        self._site.store.destroy(task)
+
+        return run
+
+    def _new(self, name: str, call: Call) -> Task:
+        task = Task()
+        task.name_label = name
+        task.created = datetime.now(UTC)
+        task.session = call.session
+        task.resident_on = self._site.observer.host
+        return task
+
+    def _background(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> None:
+        try:
+            if task.status == TaskStatus.CANCELLING:
+                raise TaskCancelled(task)
+            value = self._run(message, call, task, args)
+        except TaskCancelled as cancelled:
+            status, text, failure = TaskStatus.CANCELLED, "", cancelled
+        except XenError as error:
+            status, text, failure = TaskStatus.FAILURE, "", error
+        except Exception as error:
+            number = secrets.token_hex(4)
+            log.error("%s failed unexpectedly [%s]", task.name_label, number, exc_info=error)
+            failure = InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
+            status, text = TaskStatus.FAILURE, ""
+        else:
+            status, text, failure = TaskStatus.SUCCESS, value_text(message.result, value), None
+        if self._site.store.is_live(task):
+            with self._site.store.transaction():
+                self._finish(task, status, text, failure)
+
+    def _run(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> Any:
+        """Call the function, with the operation noted on its object while it runs."""
+        subject = args[0] if args and isinstance(args[0], Entity) else None
+        noted = subject is not None and message.operation and "current_operations" in subject.fields
+        if not noted or subject is None:
+            return self._transacted(message, call, args)
+        kind = subject.fields["current_operations"].type
+        operation = kind.decode({"": message.operation}, self._site.store.find)[""]
+        with self._site.store.transaction(wait=False):
+            held = subject.__dict__["current_operations"]
+            subject.current_operations = {**held, task.ref: operation}  # type: ignore[attr-defined]
+        try:
+            return self._transacted(message, call, args)
+        finally:
+            with self._site.store.transaction(wait=False):
+                if self._site.store.is_live(subject):
+                    rest = {key: item for key, item in subject.__dict__["current_operations"].items() if key != task.ref}
+                    subject.current_operations = rest  # type: ignore[attr-defined]
+
+    def _transacted(self, message: Message, call: Call, args: Sequence[Any]) -> Any:
+        if message.kind.value != "write":
+            return message.function(call, *args)
+        with self._site.store.transaction():
+            return message.function(call, *args)
+
+    @staticmethod
+    def _finish(task: Task, status: TaskStatus, result: str = "", error: XenError | None = None) -> None:
+        task.status = status
+        task.result = result
+        task.type = "<none/>"
+        task.error_info = tuple(error.description) if error is not None else ()
+        task.progress = 1.0
+        task.finished = datetime.now(UTC)
+        task.allowed_operations = ()
