@@ -1,0 +1,286 @@
+"""The command line: what ``xen-host-agent`` understands, and the commands that need no agent to run.
+
+The words and options are a contract that scripts rely on; so are the exit codes 0 (done), 1 (failed) and 2 (wrongly
+used). Only the parser and the light commands are here, so that they start in no time: the agent itself is
+``agent.daemon``, what talks to a running one is ``agent.client``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent import __version__, config
+from agent.config import ConfigError
+from agent.roles import Role
+from agent.users import Users, UsersError
+
+DEFAULT_URL = "http://127.0.0.1:8086"
+PASSWORD_VARIABLE = "XEN_HOST_AGENT_PASSWORD"
+
+
+def _checked(name: str) -> Callable[[str], Any]:
+    """What argparse makes of an option that is also the key `name` of the configuration."""
+
+    def convert(text: str) -> Any:
+        try:
+            return config.check(name, text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _listener(text: str) -> str:
+    return str(_checked("listen")([text])[0])  # type: ignore[arg-type]
+
+
+def _url(text: str) -> str:
+    if not re.fullmatch(r"unix:.+|https?://[^/\s@]+/?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; write {DEFAULT_URL}, https://HOST or unix:PATH")
+    return text
+
+
+def _message(text: str) -> str:
+    if not re.fullmatch(r"(Async\.)?\w+\.\w+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is no message; write it as Class.message, such as VM.get_all")
+    return text
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        "xen-host-agent",
+        description="The XenAPI for a plain Xen host, driven through libvirt.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrongly used. 'xen-host-agent COMMAND --help' shows examples.",
+    )
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_user(commands)
+    _add_call(commands)
+    _add_watch(commands)
+    _add_reference(commands)
+    _add_check_config(commands)
+    return top
+
+
+def _add(commands: Any, name: str, summary: str, text: str, examples: str) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=text,
+        epilog="examples:\n" + "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return added
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"configuration (default: {config.DEFAULT_PATH} where it exists)"
+    )
+
+
+def _add_state(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--state",
+        type=_checked("state"),
+        metavar="DIR",
+        help=f"folder of the agent's state (default: the configuration's, {config.DEFAULT_STATE} without one)",
+    )
+
+
+def _add_serve(commands: Any) -> None:
+    serve = _add(
+        commands,
+        "serve",
+        "run the agent",
+        "Run the agent until SIGTERM or SIGINT. It prints 'listening on URL' for every listener when it is ready\n"
+        "to answer, and logs to standard error. Running machines are not touched by its start or end.",
+        """xen-host-agent serve
+        xen-host-agent serve --connect test:///default --listen http://127.0.0.1:8086 --state ./var
+        xen-host-agent serve --listen unix:/run/xen-host-agent/socket --listen https://0.0.0.0:443""",
+    )
+    _add_config(serve)
+    serve.add_argument(
+        "--connect",
+        type=_checked("connect"),
+        metavar="URI",
+        help="the hypervisor as libvirt calls it (default: the configuration's, xen:///system without one)",
+    )
+    serve.add_argument(
+        "--listen",
+        type=_listener,
+        action="append",
+        metavar="URL",
+        help="http://HOST:PORT, https://HOST:PORT or unix:PATH, instead of the configuration's; may be repeated; "
+        "port 0 lets the kernel choose",
+    )
+    _add_state(serve)
+
+
+def _add_user(commands: Any) -> None:
+    user = _add(
+        commands,
+        "user",
+        "add, list and remove the users who may log in",
+        "Keep the agent's file of users. A running agent follows at once; sessions that are open stay open.",
+        """xen-host-agent user add root
+        xen-host-agent user add monitor --role read-only
+        echo "$PASSWORD" | xen-host-agent user add deploy --role vm-admin
+        xen-host-agent user list
+        xen-host-agent user remove monitor""",
+    )
+    actions = user.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = _add(
+        actions,
+        "add",
+        "add a user, or give one a new password and role",
+        "Add a user, or give one that exists a new password and role. The password is asked for twice on a terminal;\n"
+        "otherwise it is the first line of standard input.",
+        """xen-host-agent user add root
+        echo "$PASSWORD" | xen-host-agent user add deploy --role vm-admin""",
+    )
+    add.add_argument("name", metavar="NAME")
+    add.add_argument(
+        "--role",
+        type=str,
+        choices=[role.wire for role in Role],
+        default=Role.POOL_ADMIN.wire,
+        help="what the user may do, from least to most: %(choices)s (default: %(default)s)",
+        metavar="ROLE",
+    )
+    listing = _add(actions, "list", "list the users", "One line a user: name, tab, role.", "xen-host-agent user list")
+    remove = _add(
+        actions,
+        "remove",
+        "remove a user",
+        "Remove a user: no log-in from now on.",
+        "xen-host-agent user remove monitor",
+    )
+    remove.add_argument("name", metavar="NAME")
+    for action in (add, listing, remove):
+        _add_config(action)
+        _add_state(action)
+
+
+def _add_client(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--url",
+        type=_url,
+        default=DEFAULT_URL,
+        help="where the agent listens: http://, https:// or unix:PATH (default: %(default)s)",
+    )
+    command.add_argument("--user", default="root", metavar="NAME", help="who logs in (default: %(default)s)")
+    command.add_argument(
+        "--insecure", action="store_true", help="take any certificate over https, such as the agent's self-signed one"
+    )
+
+
+def _add_call(commands: Any) -> None:
+    call = _add(
+        commands,
+        "call",
+        "send one message to a running agent",
+        "Log in, send one message, log out, and print the result as JSON. The session is passed by itself.\n"
+        'An ARG that is JSON is sent as what it says (true, 3, ["a"], {"a": "b"}), any other as a string; a string\n'
+        "that looks like JSON needs quotes of its own ('\"3\"'). Put -- before an ARG that begins with a dash.\n\n"
+        f"The password comes from the environment variable {PASSWORD_VARIABLE}, else from the terminal,\n"
+        "else from the first line of standard input. A failure prints its code and parameters on standard error.",
+        """xen-host-agent call VM.get_all
+        xen-host-agent call VM.get_by_name_label test
+        xen-host-agent call VM.start OpaqueRef:6695eb01-f6a4-8304-79aa-97f2502e193f false true
+        xen-host-agent call --url unix:/run/xen-host-agent/socket pool.get_all_records""",
+    )
+    _add_client(call)
+    call.add_argument("message", type=_message, metavar="Class.message", help="such as VM.get_all or Async.VM.start")
+    call.add_argument("args", nargs="*", metavar="ARG", help="its parameters, without the session")
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _add(
+        commands,
+        "watch",
+        "print events as they come",
+        "Print one line an event until SIGINT: time, class, operation (add, mod, del), reference, name_label. What is\n"
+        "there already comes first, as add. When the agent goes away it is waited for; when events were lost, a note\n"
+        "on standard error says so and everything comes anew. The password is found as by 'call'.",
+        """xen-host-agent watch
+        xen-host-agent watch VM task
+        xen-host-agent watch --changes-only VM""",
+    )
+    _add_client(watch)
+    watch.add_argument("--changes-only", action="store_true", help="leave out what is there already")
+    watch.add_argument("classes", nargs="*", metavar="CLASS", help="which classes, in any letter case (default: all)")
+
+
+def _add_reference(commands: Any) -> None:
+    reference = _add(
+        commands,
+        "reference",
+        "print every class and message that this build serves",
+        "Print the API from the table that the agent answers by: classes, fields, messages, roles.",
+        """xen-host-agent reference | less
+        xen-host-agent reference --format json > api.json""",
+    )
+    reference.add_argument("--format", choices=("text", "json"), default="text", help="(default: %(default)s)")
+
+
+def _add_check_config(commands: Any) -> None:
+    check = _add(
+        commands,
+        "check-config",
+        "check a configuration and print what it comes to",
+        "Check a configuration as 'serve' would, and print every key with the value it has, as TOML.",
+        """xen-host-agent check-config
+        xen-host-agent check-config --config ./config.toml""",
+    )
+    _add_config(check)
+
+
+def complain(text: object) -> int:
+    """Say on standard error what failed. Returns the exit code 1."""
+    print(f"xen-host-agent: {text}", file=sys.stderr)
+    return 1
+
+
+def run_check_config(args: argparse.Namespace) -> int:
+    """``check-config``: print the configuration, if it is one."""
+    try:
+        settings = config.load(args.config)
+    except ConfigError as error:
+        return complain(error)
+    print("\n".join(config.lines(settings)))
+    return 0
+
+
+def run_user(args: argparse.Namespace) -> int:
+    """``user``: keep the file of users."""
+    try:
+        users = Users(config.load(args.config, {"state": args.state and str(args.state)}).users_path)
+        match args.action:
+            case "add":
+                users.add(args.name, _new_password(args.name), Role.from_wire(args.role))
+            case "remove":
+                users.remove(args.name)
+            case _:
+                for account in users.accounts().values():
+                    print(f"{account.name}\t{account.role.wire}")
+    except (ConfigError, UsersError) as error:
+        return complain(error)
+    return 0
+
+
+def _new_password(name: str) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    password = getpass.getpass(f"Password for {name}: ")
+    if getpass.getpass("Again: ") != password:
+        raise UsersError("the two passwords differ; nothing was changed")
+    return password

@@ -1,0 +1,251 @@
+"""``xen-host-agent call`` and ``watch``: a small XenAPI client over JSON-RPC, for the shell.
+
+It uses the standard library only, and knows no class and nothing of the agent's inside: what a message is called and
+what it takes is for the server to say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import http.client
+import json
+import os
+import shlex
+import signal
+import socket
+import ssl
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from agent.cli import PASSWORD_VARIABLE, complain
+
+CONNECT_SECONDS = 10.0
+POLL_SECONDS = 30.0
+RETRY_SECONDS = 1.0
+LOGINS = ("session.login_with_password", "session.slave_local_login_with_password")
+"""What takes no session; messages that need none but allow one are sent with it."""
+
+
+class Failure(Exception):
+    """The agent answered with a XenAPI error: its code and parameters."""
+
+    def __init__(self, code: str, params: list[str]) -> None:
+        super().__init__(shlex.join([code, *params]))
+        self.code = code
+
+
+class Unreachable(Exception):
+    """Nobody answers at the address, or what answers does not speak XenAPI."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Open the socket."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Agent:
+    """One agent at an address, and the session there. Not for several threads."""
+
+    def __init__(self, url: str, *, insecure: bool = False) -> None:
+        self.url = url
+        self.session = ""
+        self._number = 0
+        self._connected = False
+        self._http = self._connection(insecure)
+
+    def _connection(self, insecure: bool) -> http.client.HTTPConnection:
+        if self.url.startswith("unix:"):
+            return UnixConnection(self.url.removeprefix("unix:"), CONNECT_SECONDS)
+        parts = urlsplit(self.url)
+        try:
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise Unreachable(f"{self.url}: {error}") from None
+        if parts.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+        context = ssl.create_default_context()
+        if insecure:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=context)
+
+    def login(self, user: str, password: str) -> None:
+        """Open a session."""
+        self.session = str(self.send(LOGINS[0], user, password, "1.0", "xen-host-agent"))
+
+    def logout(self) -> None:
+        """End the session, if the agent is there to be told."""
+        # A message that was interrupted may still be under way on the old connection.
+        self.close()
+        with suppress(Failure, Unreachable):
+            self.send("session.logout", self.session)
+
+    def close(self) -> None:
+        """Hang up; the next message connects anew."""
+        self._connected = False
+        self._http.close()
+
+    def send(self, method: str, *params: object) -> Any:
+        """The result of one message. Failure or Unreachable."""
+        self._number += 1
+        request = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
+        try:
+            if not self._connected:
+                self._http.connect()
+                self._http.sock.settimeout(None)  # a verb may take hours
+                self._connected = True
+            self._http.request("POST", "/jsonrpc", json.dumps(request), {"Content-Type": "application/json"})
+            response = self._http.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise Unreachable(
+                f"{self.url}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+            ) from error
+        if response.status != 200:
+            raise Unreachable(f"{self.url} answers {response.status} {response.reason}, which is not XenAPI")
+        try:
+            reply = json.loads(body)
+            if "error" in reply:
+                raise Failure(reply["error"]["message"], [str(param) for param in reply["error"]["data"]])
+            return reply["result"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unreachable(f"{self.url} answers something that is not JSON-RPC: {body[:80]!r}") from error
+
+
+def _password(args: argparse.Namespace) -> str:
+    given = os.environ.get(PASSWORD_VARIABLE)
+    if given is not None:
+        return given
+    if sys.stdin.isatty():
+        return getpass.getpass(f"Password for {args.user} at {args.url}: ")
+    return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+
+
+def argument(text: str) -> object:
+    """An ARG as it is sent: what it says as JSON, else the text itself."""
+
+    def refuse(word: str) -> object:
+        raise ValueError(word)
+
+    try:
+        # Python's reader takes NaN and Infinity, which are no JSON: a machine may be called so.
+        return json.loads(text, parse_constant=refuse)
+    except ValueError:
+        return text
+
+
+def run_call(args: argparse.Namespace) -> int:
+    """``call``: one message, its result as JSON."""
+    params = [argument(text) for text in args.args]
+    try:
+        agent = Agent(args.url, insecure=args.insecure)
+        if args.message in LOGINS:
+            result = agent.send(args.message, *params)
+        else:
+            agent.login(args.user, _password(args))
+            try:
+                result = agent.send(args.message, agent.session, *params)
+            finally:
+                agent.logout()
+    except (Failure, Unreachable) as error:
+        return complain(error) if isinstance(error, Unreachable) else _fail(error)
+    print(json.dumps(result, indent=2, ensure_ascii=False))
+    return 0
+
+
+def _fail(failure: Failure) -> int:
+    print(failure, file=sys.stderr)
+    return 1
+
+
+def run_watch(args: argparse.Namespace) -> int:
+    """``watch``: events until SIGINT or SIGTERM, which is its good end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    agent = None
+    try:
+        password = _password(args)
+        agent = Agent(args.url, insecure=args.insecure)
+        agent.login(args.user, password)
+        watcher = Watcher(agent, args.classes or ["*"], changes_only=args.changes_only)
+        while True:
+            _step(watcher, agent, args.user, password)
+    except (Failure, Unreachable) as error:
+        return complain(error) if isinstance(error, Unreachable) else _fail(error)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        if agent is not None and agent.session:
+            agent.logout()
+
+
+def _step(watcher: Watcher, agent: Agent, user: str, password: str) -> None:
+    """Wait for one batch, or mend what kept it from coming."""
+    try:
+        watcher.batch()
+    except Unreachable as error:
+        _note(f"{error}; trying again")
+        time.sleep(RETRY_SECONDS)
+    except Failure as failure:
+        if failure.code == "EVENTS_LOST":
+            _note("events were lost; everything comes anew")
+            watcher.restart()
+        elif failure.code == "SESSION_INVALID":
+            _note("the session is over; logging in again")
+            agent.login(user, password)
+        else:
+            raise
+
+
+def _note(text: str) -> None:
+    print(f"xen-host-agent: {text}", file=sys.stderr, flush=True)
+
+
+class Watcher:
+    """Follows the events of some classes, and prints them."""
+
+    def __init__(self, agent: Agent, classes: list[str], *, changes_only: bool) -> None:
+        self._agent = agent
+        self._classes = classes
+        self._silent = changes_only
+        self._token = ""
+        self._names: dict[str, str] = {}
+
+    def restart(self) -> None:
+        """Begin with what is there, since what happened in between is not known."""
+        self._token = ""
+
+    def batch(self) -> None:
+        """Wait for events, half a minute at the most, and print them."""
+        reply = self._agent.send("event.from", self._agent.session, self._classes, self._token, POLL_SECONDS)
+        for event in reply["events"]:
+            line = self._line(event)
+            if not self._silent:
+                print(line, flush=True)
+        if self._silent:
+            _note("watching")
+        self._silent = False
+        self._token = reply["token"]
+
+    def _line(self, event: dict[str, Any]) -> str:
+        ref = event["ref"]
+        # A deleted object has no record any more; its name is the last one known.
+        name = self._names.pop(ref, "") if event["operation"] == "del" else ""
+        snapshot = event.get("snapshot")
+        if isinstance(snapshot, dict) and event["operation"] != "del":
+            name = self._names[ref] = str(snapshot.get("name_label", ""))
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{now} {event['class']} {event['operation']} {ref} {' '.join(name.split())}".rstrip()
