@@ -1,4 +1,6 @@
-"""One call on its way: who asks, as which task, and all that answering it may need. What the answer is, messages decide."""
+"""One call on its way: who asks, as which task, and all that answering it may need. What the answer is, messages
+decide.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ class Call:
         return [entity for entity in self.store.all(cls) if holds(entity)]
 
     def progress(self, part: float) -> None:
-        """Note how much of the task is done, 0 to 1. TASK_CANCELLED if it was told to stop, which the caller lets through."""
+        """Note how much of the task is done, 0 to 1. TASK_CANCELLED if it was told to stop, which the caller lets
+        through.
+        """
         task = self.task
         if task is None:
             return

@@ -242,7 +242,9 @@ class TooManyPendingTasks(XenError):
 
 @dataclass(eq=False)
 class VMBadPowerState(XenError):
-    """The machine is not in a state in which this can be done. States are written with a small initial, as xapi does."""
+    """The machine is not in a state in which this can be done. States are written with a small initial, as xapi
+    does.
+    """
 
     code = "VM_BAD_POWER_STATE"
     vm: object

@@ -81,11 +81,8 @@ class Lanes:
             if not queue:
                 del self._waiting[key]
                 return
-            if self._closed:
-                again = False
-            else:
-                again = True
-        if again:
+            closed = self._closed
+        if not closed:
             try:
                 self._pool.submit(self._drain, key)
                 return

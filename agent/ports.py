@@ -1,9 +1,10 @@
 """All that the agent ever asks of the machine below. A driver satisfies these protocols; the agent knows no more of it.
 
-What a driver sees comes back as the frozen ``Seen...`` and ``...Reading`` values of this module. What it is asked to realise
-comes as the live object, whose fields it reads. A driver raises XenErrors only. Every method may block and is called from
-worker threads, never with the store's lock held. Sizes are bytes, times seconds, rates KiB/s unless a name says otherwise.
-Text that comes from a guest or from another tool is cleaned by the driver: no control characters, lengths capped.
+What a driver sees comes back as the frozen ``Seen...`` and ``...Reading`` values of this module. What it is asked to
+realise comes as the live object, whose fields it reads. A driver raises XenErrors only. Every method may block and is
+called from worker threads, never with the store's lock held. Sizes are bytes, times seconds, rates KiB/s unless a name
+says otherwise. Text that comes from a guest or from another tool is cleaned by the driver: no control characters,
+lengths capped.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ class SeenPool:
     uuid: str
     name: str
     type: str
-    """XenAPI's name where there is one (``ext`` or ``file`` for a folder, ``lvm``, ``nfs``, ``iso``), else libvirt's."""
+    """XenAPI's name where there is one (``ext`` or ``file`` for a folder, ``lvm``, ``nfs``, ``iso``), else
+    libvirt's.
+    """
     active: bool
     device_config: Mapping[str, str] = field(default_factory=dict)
     capacity: int = 0
@@ -177,7 +180,9 @@ class SeenHost:
     hostname: str
     address: str
     software_version: Mapping[str, str]
-    """At least ``product_brand``, ``product_version`` (three numbers), ``xapi``, ``libvirt``; ``xen`` where it is Xen."""
+    """At least ``product_brand``, ``product_version`` (three numbers), ``xapi``, ``libvirt``; ``xen`` where it is
+    Xen.
+    """
     capabilities: Sequence[str]
     cpu_configuration: Mapping[str, str]
     cpu_info: Mapping[str, str]
@@ -232,10 +237,13 @@ class Reading:
 
 
 class Domains(Protocol):
-    """Virtual machines. Methods that act on a machine raise VM_BAD_POWER_STATE where the hypervisor has it in another state."""
+    """Virtual machines. Methods that act on a machine raise VM_BAD_POWER_STATE where the hypervisor has it in another
+    state.
+    """
 
     def watch(self, changed: Callable[[str | None], None]) -> None:
-        """Call `changed` with a uuid whenever something about that domain changed, in no particular thread; it returns at once.
+        """Call `changed` with a uuid whenever something about that domain changed, in no particular thread; it returns
+        at once.
 
         None means that anything may have changed (the connection was lost and is back): look at everything.
         """
@@ -247,10 +255,14 @@ class Domains(Protocol):
         """One domain as it is now; None if there is none."""
 
     def check(self, vm: VM) -> None:
-        """VALUE_NOT_SUPPORTED or INVALID_DEVICE for what this hypervisor could not realise if the machine were started."""
+        """VALUE_NOT_SUPPORTED or INVALID_DEVICE for what this hypervisor could not realise if the machine were
+        started.
+        """
 
     def define(self, vm: VM) -> None:
-        """Make the persistent definition what the machine's fields and devices say; what they do not say stays as it is."""
+        """Make the persistent definition what the machine's fields and devices say; what they do not say stays as it
+        is.
+        """
 
     def undefine(self, vm: VM) -> None:
         """Forget the definition and a saved image. A machine that is not defined is no error."""
@@ -271,7 +283,7 @@ class Domains(Protocol):
         """Ask the guest to reboot. Returns when it was asked."""
 
     def destroy(self, vm: VM) -> None:
-        """Pull the plug."""
+        """Pull the plug; of a suspended machine, drop what was saved."""
 
     def suspend(self, vm: VM) -> None:
         """Save memory and devices to disk and stop."""
@@ -323,7 +335,9 @@ class Storage(Protocol):
         """Make the storage and start it. SR_UNKNOWN_DRIVER for a type it cannot make."""
 
     def attach(self, pbd: PBD) -> None:
-        """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first where the host has forgotten it."""
+        """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first where the host has forgotten
+        it.
+        """
 
     def detach(self, pbd: PBD) -> None:
         """Stop the pool; nothing in it is touched."""

@@ -1,4 +1,6 @@
-"""The roles a user can have, in the order of what they may do. Which message needs which role is said where it is declared."""
+"""The roles a user can have, in the order of what they may do. Which message needs which role is said where it is
+declared.
+"""
 
 from __future__ import annotations
 

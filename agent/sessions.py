@@ -1,7 +1,8 @@
-"""Sessions: who is logged in. The secret that a client holds is kept as a hash only; the object's reference is no secret.
+"""Sessions: who is logged in. The secret that a client holds is kept as a hash only; the object's reference is no
+secret.
 
-Limits are xapi's: an idle session ends after a day, and a user (or an originator) holds 500 at the most, of which the one
-longest idle makes room for a new one.
+Limits are xapi's: an idle session ends after a day, and a user (or an originator) holds 500 at the most, of which the
+one longest idle makes room for a new one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import uuid as uuids
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import Any
 
 from agent.classes import Host, Session, User
 from agent.errors import SessionInvalid
@@ -38,6 +40,8 @@ class Sessions:
         # Idle time runs on the monotonic clock, so that a jump of the wall clock ends nobody's session.
         self._by_hash: dict[str, Session] = {}
         self._active: dict[Session, float] = {}
+        self.registrations: dict[Session, Any] = {}
+        """What each session registered for with event.register; the messages of event keep it."""
         for session in store.all(Session):
             idle = max(0.0, (wall - session.last_active).total_seconds())
             self._by_hash[session.token_hash] = session
@@ -103,6 +107,7 @@ class Sessions:
     def _drop(self, session: Session) -> None:
         self._by_hash.pop(session.token_hash, None)
         self._active.pop(session, None)
+        self.registrations.pop(session, None)
         if self._store.is_live(session):
             self._store.destroy(session)
 
@@ -110,5 +115,7 @@ class Sessions:
         mine = [session for session in self._active if session.this_user is user]
         same = [session for session in self._active if originator and session.originator == originator]
         for group, limit in ((mine, PER_USER), (same, PER_ORIGINATOR)):
-            for session in sorted(group, key=lambda session: self._active.get(session, 0.0))[: max(0, len(group) + 1 - limit)]:
+            for session in sorted(group, key=lambda session: self._active.get(session, 0.0))[
+                : max(0, len(group) + 1 - limit)
+            ]:
                 self._drop(session)

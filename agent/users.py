@@ -1,7 +1,7 @@
 """The file of users: names, roles and scrypt hashes, kept by ``xen-host-agent user``. Knows no sessions and no classes.
 
-One JSON object by name, readable by its owner only. It is read again when it has changed, so a user added while the agent
-runs can log in at once. A remembered success costs microseconds; a first one, and every failure, a full scrypt.
+One JSON object by name, readable by its owner only. It is read again when it has changed, so a user added while the
+agent runs can log in at once. A remembered success costs microseconds; a first one, and every failure, a full scrypt.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class Account:
     role: Role
     salt: bytes
     hash: bytes
-
 
 
 def _digest(password: str, salt: bytes) -> bytes:

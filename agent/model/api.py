@@ -1,4 +1,6 @@
-"""The sealed table: every message by name. What it does not have, nobody can call. A faulty model is refused at start."""
+"""The sealed table: every message by name. What it does not have, nobody can call. A faulty model is refused at
+start.
+"""
 
 from __future__ import annotations
 

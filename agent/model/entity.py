@@ -1,7 +1,7 @@
 """Entity, the base of every XenAPI class, and the qualifiers that its fields are declared with.
 
-A class is declared once, as the table that the specification prints: field, type, qualifier, meaning. What follows
-from a declaration (messages, records, checks, persistence, the reference) is derived elsewhere; an entity only holds its
+A class is declared once, as the table that the specification prints: field, type, qualifier, meaning. What follows from
+a declaration (messages, records, checks, persistence, the reference) is derived elsewhere; an entity only holds its
 values and tells its store of every assignment. Reading an attribute is a plain dictionary look-up.
 """
 
@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, dataclass_transform
 
 from agent.errors import FieldTypeError, InvalidValue
+from agent.model import types
 from agent.model.types import Find, Mistyped, Refused, Type
 from agent.roles import Role
 
@@ -52,7 +53,9 @@ class Field:
     owns: bool = False
     """The referenced object is a part of this one: it goes when this is destroyed."""
     check: Callable[[Any], object] | None = None
-    """Called with a decoded value; ValueError with the reason refuses it."""
+    """Called with a decoded value that a client sent; it refuses by ValueError with the reason, or by a XenError of its
+    own.
+    """
     kept: bool = False
     """A runtime field that the journal keeps, since nothing outside knows it."""
     quiet: bool = False
@@ -87,15 +90,29 @@ class Field:
 
         FIELD_TYPE_ERROR for a wrong type, INVALID_VALUE for one out of range, HANDLE_INVALID for a dead reference.
         """
+        if value == "" and isinstance(self.type, types.Enum):
+            # Clients written in Go send every field of a record, and an empty word for those they do not mean to set.
+            return self.default
         try:
             decoded = self.type.decode(value, find)
-            if self.check is not None:
-                self.check(decoded)
         except Mistyped:
             raise FieldTypeError(self.name) from None
-        except (Refused, ValueError) as error:
-            raise InvalidValue(self.name, f"{str(value)[:200]!r}: {error}".replace("\x00", "")) from None
+        except Refused as error:
+            raise self._invalid(value, error) from None
+        self.admit(decoded)
         return decoded
+
+    def admit(self, value: object) -> None:
+        """Refuse a decoded value that this field cannot hold: INVALID_VALUE, or the XenError that its check raises."""
+        if self.check is not None:
+            try:
+                self.check(value)
+            except ValueError as error:
+                raise self._invalid(value, error) from None
+
+    def _invalid(self, value: object, why: Exception) -> InvalidValue:
+        shown = str(value)[:200].encode("ascii", "backslashreplace").decode()
+        return InvalidValue(self.name, f"{shown!r}: {why}")
 
 
 def readwrite(doc: str, *, default: Any = MISSING, init: bool = True, **options: Any) -> Any:
@@ -123,7 +140,9 @@ def reference_of(uuid: str) -> str:
     return f"OpaqueRef:{uuid}"
 
 
-@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(readwrite, constructor, runtime, internal))
+@dataclass_transform(
+    eq_default=False, kw_only_default=True, field_specifiers=(readwrite, constructor, runtime, internal)
+)
 class Entity:
     """One XenAPI object: the values of its class's fields.
 
@@ -211,7 +230,9 @@ class Entity:
             self._store.assign(self, name, value)
 
     def derive(self) -> None:
-        """Recompute the fields that follow from others. The store calls it for what a transaction touched, before it ends."""
+        """Recompute the fields that follow from others. The store calls it for what a transaction touched, before it
+        ends.
+        """
 
     def __repr__(self) -> str:
         label = self.__dict__.get("name_label", "")

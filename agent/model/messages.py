@@ -1,7 +1,7 @@
 """Messages: what a client can call. The verbs are written by hand under @message; the rest is derived from the fields.
 
-A message is a name, typed parameters, a typed result, a role, and a function. How a call is decoded, where it runs and how
-the answer travels is ``agent.rpc``'s business; this module says only of what kind it is.
+A message is a name, typed parameters, a typed result, a role, and a function. How a call is decoded, where it runs and
+how the answer travels is ``agent.rpc``'s business; this module says only of what kind it is.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.errors import MapDuplicateKey
 from agent.model import types
 from agent.model.entity import MISSING, Entity, Field, Qualifier
 from agent.model.types import Map, Record, Ref, Set, String, Type, Void
 from agent.roles import Role
+
+E = TypeVar("E", bound=Entity)
 
 
 class Kind(Enum):
@@ -31,6 +33,8 @@ class Kind(Enum):
     """Changes memory and journal only, in one transaction."""
     VERB = "verb"
     """May block: it runs alone in the lane of its object, on a worker thread, and has an ``Async.`` form."""
+    BESIDE = "beside"
+    """Like VERB, but in no lane: it may overtake what is under way, as pulling the plug must."""
     WAIT = "wait"
     """A generator that yields the time in seconds it is ready to wait for the next change, and returns the result."""
 
@@ -80,7 +84,9 @@ class Message:
             f"{param.type} {param.name}" + ("" if param.default is MISSING else "=") for param in self.params
         )
         asynchronous = " async" if self.has_async else ""
-        return f"{self.full_name}({params}) -> {self.result} [{self.role.wire if self.role else 'anybody'}]{asynchronous}"
+        return (
+            f"{self.full_name}({params}) -> {self.result} [{self.role.wire if self.role else 'anybody'}]{asynchronous}"
+        )
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,8 @@ def message(
     """Declare a verb: ``@message(VIF) def plug(call, self: VIF) -> None``.
 
     The function's name is the message's (a trailing underscore avoids Python's words), its docstring the reference, its
-    annotations the types; a parameter with a default may be left out. `role` is the class's unless given; `anybody` means
-    that no session is needed. A verb named like a derived message replaces it.
+    annotations the types; a parameter with a default may be left out. `role` is the class's unless given; `anybody`
+    means that no session is needed. A verb named like a derived message replaces it.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,7 +163,9 @@ def from_function(function: Callable[..., Any], names: Mapping[str, Any], record
         function,
         doc,
         operation=declared.operation,
-        has_async=declared.kind is Kind.VERB if declared.has_async is None else declared.has_async,
+        has_async=(declared.kind in (Kind.VERB, Kind.BESIDE) and declared.role is not None)
+        if declared.has_async is None
+        else declared.has_async,
     )
 
 
@@ -174,7 +182,7 @@ def constructor_record(cls: type[Entity]) -> Record:
     return Record(cls.wire_name, given)
 
 
-def construct(cls: type[Entity], args: Mapping[str, Any]) -> Entity:
+def construct(cls: type[E], args: Mapping[str, Any]) -> E:
     """A loose object from a decoded constructor record."""
     return cls(**{name: value for name, value in args.items() if name})
 
@@ -192,7 +200,16 @@ def derived(cls: type[Entity]) -> list[Message]:
         asynchronous = name in ("create", "destroy")
         result.append(
             Message(
-                cls.wire_name, name, tuple(params), returns, of, role, function, doc, derived=True, has_async=asynchronous
+                cls.wire_name,
+                name,
+                tuple(params),
+                returns,
+                of,
+                role,
+                function,
+                doc,
+                derived=True,
+                has_async=asynchronous,
             )
         )
 
@@ -263,7 +280,8 @@ def derived(cls: type[Entity]) -> list[Message]:
             Kind.WRITE,
             cls.role,
             lambda call, args: call.store.add(construct(cls, args)),
-            f"Make a {cls.wire_name} from a record of its RW and RO/constructor fields; missing RW fields take their defaults.",
+            f"Make a {cls.wire_name} from a record of its RW and RO/constructor fields; missing RW fields take their "
+            "defaults.",
         )
     if cls.destroys:
         add(
@@ -287,8 +305,7 @@ def _changers(field: Field) -> list[tuple[str, list[Param], Callable[..., Any], 
     name, kind = field.name, field.type
 
     def assign(call: Any, self: Entity, value: Any) -> None:
-        if field.check is not None:
-            field.check(value)
+        field.admit(value)
         setattr(self, name, value)
 
     result: list[tuple[str, list[Param], Callable[..., Any], str]] = []

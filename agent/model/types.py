@@ -121,6 +121,13 @@ class String(Type):
 
 
 @dataclass(frozen=True)
+class SessionSecret(String):
+    """What login returns: it looks like a reference to a session, and is the secret by which clients use it."""
+
+    name = "session ref"
+
+
+@dataclass(frozen=True)
 class Int(Type):
     """A 64-bit integer. Read from a number or from decimal digits."""
 
@@ -132,9 +139,7 @@ class Int(Type):
         return value
 
     def decode(self, value: object, find: Find) -> int:
-        if isinstance(value, str) and _INT.fullmatch(value):
-            value = int(value)
-        elif isinstance(value, float) and value.is_integer():
+        if (isinstance(value, str) and _INT.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise Mistyped
@@ -191,7 +196,9 @@ class Bool(Type):
 
 @dataclass(frozen=True)
 class DateTime(Type):
-    """A point in time, kept in UTC to the second. Read in the forms of XML-RPC and RFC 3339; without a zone it is UTC."""
+    """A point in time, kept in UTC to the second. Read in the forms of XML-RPC and RFC 3339; without a zone it is
+    UTC.
+    """
 
     name = "datetime"
     default = EPOCH
@@ -330,7 +337,9 @@ class Map(Type):
 
 @dataclass(frozen=True)
 class Record(Type):
-    """All fields of an object. As a result it is the object itself, written out; as a parameter it is what create takes."""
+    """All fields of an object. As a result it is the object itself, written out; as a parameter it is what create
+    takes.
+    """
 
     of: str
     fields: Mapping[str, Field] = field(default_factory=dict, compare=False, repr=False)

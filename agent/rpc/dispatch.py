@@ -1,8 +1,8 @@
-"""From a method name and raw parameters to a typed result: looks the message up, checks session, role and count, decodes
-every parameter by its declared type, and runs the message where its kind says. Knows no wire format.
+"""From a method name and raw parameters to a typed result: looks the message up, checks session, role and count,
+decodes every parameter by its declared type, and runs the message where its kind says. Knows no wire format.
 
-The table is a dict: a name that is not in it does not exist. A read is answered on the loop from memory; a write changes
-memory in one transaction and is answered when it is durable; a verb runs in its lane on a worker thread.
+The table is a dict: a name that is not in it does not exist. A read is answered on the loop from memory; a write
+changes memory in one transaction and is answered when it is durable; a verb runs in its lane on a worker thread.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from agent.call import Call, Site
-from agent.classes import VM
 from agent.errors import (
     FieldTypeError,
     InternalError,
@@ -24,6 +24,7 @@ from agent.errors import (
     MessageParameterCountMismatch,
     NoAsyncForm,
     RbacPermissionDenied,
+    SessionAuthenticationFailed,
     SessionInvalid,
     XenError,
 )
@@ -32,11 +33,14 @@ from agent.model.entity import Entity
 from agent.model.messages import Kind, Message, Param
 from agent.model.types import Mistyped, Ref, Refused, Type
 from agent.roles import Role
-from agent.rpc.tasks import Tasks
+from agent.rpc.tasks import Tasks, follow
 from agent.store.journal import Commit
 
 log = logging.getLogger(__name__)
 NAME_MAX = 200
+LOGIN_DELAY_SECONDS = 5.0
+"""What a wrong password costs the one who guessed it; xapi's delay."""
+LOGINS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,10 @@ class Result:
 class Dispatch:
     """Answers calls. All methods run on the loop that made it."""
 
-    def __init__(self, site: Site, tasks: Tasks) -> None:
+    def __init__(self, site: Site, tasks: Tasks, *, login_delay_seconds: float = LOGIN_DELAY_SECONDS) -> None:
         self.site = site
+        self._login_delay_seconds = login_delay_seconds
+        self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
         self._tasks = tasks
         self._messages = site.api.messages
         self._loop = asyncio.get_running_loop()
@@ -91,7 +97,8 @@ class Dispatch:
             given = params[1:]
         args = self._decode(message, given, call)
         if asynchronous:
-            return Result(Ref("task"), self._tasks.start(message, call, args, self._lane(message, args)))
+            lane = None if message.kind is Kind.BESIDE else self._lane(message, args)
+            return Result(Ref("task"), self._tasks.start(message, call, args, lane))
         match message.kind:
             case Kind.READ:
                 with self.site.store.lock:
@@ -100,7 +107,9 @@ class Dispatch:
                 return Result(message.result, await self._write(message, call, args))
             case Kind.VERB:
                 run = self._tasks.foreground(message, call, args)
-                return Result(message.result, await self._beside(self.site.lanes.submit(self._lane(message, args), run)))
+                return Result(
+                    message.result, await self._worker(self.site.lanes.submit(self._lane(message, args), run))
+                )
             case Kind.MEASURE:
                 await self._measure()
                 with self.site.store.lock:
@@ -187,17 +196,8 @@ class Dispatch:
             await self._durable(commit)
         elif commit is not None and commit.error is not None:
             raise commit.error
-        self._redefine(message, args, value)
+        follow(self.site, args, value)
         return value
-
-    def _redefine(self, message: Message, args: list[Any], value: Any) -> None:
-        """Let the hypervisor's definition follow a change of a machine or its devices."""
-        subject = args[0] if args and isinstance(args[0], Entity) else value
-        if isinstance(subject, Mapping) or not isinstance(subject, Entity):
-            return
-        machine = subject if isinstance(subject, VM) else subject.__dict__.get("VM")
-        if isinstance(machine, VM):
-            self.site.observer.redefine(machine)
 
     async def _durable(self, commit: Commit) -> None:
         future: asyncio.Future[None] = self._loop.create_future()
@@ -206,16 +206,29 @@ class Dispatch:
             if not future.done():
                 future.set_result(None)
 
-        commit.finished = lambda done: self._loop.call_soon_threadsafe(settled)
+        def finished(done: Commit) -> None:
+            self._loop.call_soon_threadsafe(settled)
+
+        commit.finished = finished
         if commit.done.is_set():
             settled()
         await future
         if commit.error is not None:
             raise commit.error
 
-    async def _beside(self, future: Any) -> Any:
+    async def _worker(self, future: Future[Any]) -> Any:
         """Wait for a worker. A client that goes away does not stop what it began."""
         return await asyncio.shield(asyncio.wrap_future(future))
+
+    async def _login(self, message: Message, call: Call, args: list[Any]) -> Any:
+        """Check a password, a few at a time. A wrong one costs the guesser time, and holds no worker meanwhile."""
+        try:
+            async with self._logins:
+                return await self._worker(self.site.lanes.beside(message.function, call, *args))
+        except SessionAuthenticationFailed:
+            log.warning("a login from %s as %r failed", call.peer, str(args[0])[:100])
+            await asyncio.sleep(self._login_delay_seconds)
+            raise
 
     async def _measure(self) -> None:
         """Make sure that live numbers are fresh; if the machine does not answer in time, the last ones stand."""
@@ -259,5 +272,3 @@ class Dispatch:
         number = secrets.token_hex(4)
         log.error("%s failed unexpectedly [%s]", name[:NAME_MAX], number, exc_info=error)
         return InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
-
-

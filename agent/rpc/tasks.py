@@ -15,17 +15,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.call import Call, Site
-from agent.classes import Task
+from agent.classes import VM, Task
 from agent.classes.enums import TaskStatus
 from agent.errors import InternalError, TaskCancelled, TooManyPendingTasks, XenError
 from agent.model.entity import Entity
-from agent.model.messages import Message
+from agent.model.messages import Kind, Message
 from agent.rpc.xmlrpc import value_text
 
 log = logging.getLogger(__name__)
 KEPT = timedelta(minutes=65)
 PENDING_MAX = 200
 UNFINISHED = (TaskStatus.PENDING, TaskStatus.CANCELLING)
+
+
+def follow(site: Site, args: Sequence[Any], value: object) -> None:
+    """After a change of a machine or its devices: let the hypervisor's definition of the machine follow it."""
+    subject = args[0] if args and isinstance(args[0], Entity) else value
+    machine = (
+        subject if isinstance(subject, VM) else subject.__dict__.get("VM") if isinstance(subject, Entity) else None
+    )
+    if isinstance(machine, VM):
+        site.observer.redefine(machine)
 
 
 class Tasks:
@@ -53,19 +63,27 @@ class Tasks:
                     if self._site.store.is_live(task):
                         self._site.store.destroy(task)
 
-    def start(self, message: Message, call: Call, args: Sequence[Any], lane: str) -> Task:
-        """Begin a verb in the background. Returns its task at once; TOO_MANY_PENDING_TASKS beyond 200."""
+    def start(self, message: Message, call: Call, args: Sequence[Any], lane: str | None) -> Task:
+        """Begin a verb in the background, in a lane or in none. Returns its task at once.
+
+        TOO_MANY_PENDING_TASKS beyond 200.
+        """
         pending = sum(1 for task in self._site.store.all(Task) if task.status in UNFINISHED)
         if pending >= PENDING_MAX:
             raise TooManyPendingTasks
         with self._site.store.transaction(wait=False):
             task = self._site.store.add(self._new(f"Async.{message.full_name}", call))
         call = replace(call, task=task)
-        self._site.lanes.submit(lane, lambda: self._background(message, call, task, args))
+        if lane is None:
+            self._site.lanes.beside(self._background, message, call, task, args)
+        else:
+            self._site.lanes.submit(lane, lambda: self._background(message, call, task, args))
         return task
 
     def foreground(self, message: Message, call: Call, args: Sequence[Any]) -> Callable[[], Any]:
-        """What runs a verb for a client that waits. Where the verb is an operation, a task shows it to others meanwhile."""
+        """What runs a verb for a client that waits. Where the verb is an operation, a task shows it to others
+        meanwhile.
+        """
         if not message.operation:
             return lambda: message.function(call, *args)
 
@@ -90,21 +108,21 @@ class Tasks:
         return task
 
     def _background(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> None:
+        status, text = TaskStatus.FAILURE, ""
+        failure: XenError | None = None
         try:
             if task.status == TaskStatus.CANCELLING:
                 raise TaskCancelled(task)
             value = self._run(message, call, task, args)
-        except TaskCancelled as cancelled:
-            status, text, failure = TaskStatus.CANCELLED, "", cancelled
+            status, text = TaskStatus.SUCCESS, value_text(message.result, value)
+        except TaskCancelled as error:
+            status, failure = TaskStatus.CANCELLED, error
         except XenError as error:
-            status, text, failure = TaskStatus.FAILURE, "", error
+            failure = error
         except Exception as error:
             number = secrets.token_hex(4)
             log.error("%s failed unexpectedly [%s]", task.name_label, number, exc_info=error)
             failure = InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
-            status, text = TaskStatus.FAILURE, ""
-        else:
-            status, text, failure = TaskStatus.SUCCESS, value_text(message.result, value), None
         if self._site.store.is_live(task):
             with self._site.store.transaction():
                 self._finish(task, status, text, failure)
@@ -119,20 +137,24 @@ class Tasks:
         operation = kind.decode({"": message.operation}, self._site.store.find)[""]
         with self._site.store.transaction(wait=False):
             held = subject.__dict__["current_operations"]
-            subject.current_operations = {**held, task.ref: operation}  # type: ignore[attr-defined]
+            subject.current_operations = {**held, task.ref: operation}
         try:
             return self._transacted(message, call, args)
         finally:
             with self._site.store.transaction(wait=False):
                 if self._site.store.is_live(subject):
-                    rest = {key: item for key, item in subject.__dict__["current_operations"].items() if key != task.ref}
-                    subject.current_operations = rest  # type: ignore[attr-defined]
+                    rest = {
+                        key: item for key, item in subject.__dict__["current_operations"].items() if key != task.ref
+                    }
+                    subject.current_operations = rest
 
     def _transacted(self, message: Message, call: Call, args: Sequence[Any]) -> Any:
-        if message.kind.value != "write":
+        if message.kind is not Kind.WRITE:
             return message.function(call, *args)
         with self._site.store.transaction():
-            return message.function(call, *args)
+            value = message.function(call, *args)
+        follow(self._site, args, value)
+        return value
 
     @staticmethod
     def _finish(task: Task, status: TaskStatus, result: str = "", error: XenError | None = None) -> None:

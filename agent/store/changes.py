@@ -1,7 +1,8 @@
 """The ring of committed changes: one generation number for all, and readers that keep a cursor.
 
 A change says only which object was added, modified or deleted; what it looks like is read from the object when somebody
-asks. A slow reader costs nothing: fallen off the ring it is told so. How events are encoded and who waits is ``agent.rpc``'s.
+asks. A slow reader costs nothing: fallen off the ring it is told so. How events are encoded and who waits is
+``agent.rpc``'s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The journal: what must outlive the process, in one SQLite file. One row an object, JSON by field name.
 
-Transactions come in order and are committed in groups: whatever waits while one group is being synced goes together into
-the next, so durability costs one fdatasync a group. The journal knows rows, not classes; undoing in memory what could not
-be kept is the store's business, by way of the callback.
+Transactions come in order and are committed in groups: whatever waits while one group is being synced goes together
+into the next, so durability costs one fdatasync a group. The journal knows rows, not classes; undoing in memory what
+could not be kept is the store's business, by way of the callback.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Commit:
 
 
 class Journal:
-    """The file `path`, written by one thread. `durable` is called with each committed group, `failed` with each lost one."""
+    """The file `path`, written by one thread. `durable` is called with each committed group, `failed` with each lost
+    one.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._connection = self._open(path)
@@ -79,7 +81,9 @@ class Journal:
                 "CREATE TABLE IF NOT EXISTS records "
                 "(class TEXT NOT NULL, uuid TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (class, uuid)) WITHOUT ROWID"
             )
-            connection.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+            )
             connection.execute(f"PRAGMA user_version={SCHEMA}")
             return connection
         except sqlite3.Error as error:

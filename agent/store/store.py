@@ -1,8 +1,8 @@
 """The store: every object by reference and uuid, transactions, both ends of bound fields, and who refers to whom.
 
-Memory is the truth for readers. A transaction changes it in place under one lock and can be undone; its end derives what
-follows from the changes, hands the rows to the journal and, once they are durable, the changes to the ring. No call to the
-machine below is made while the lock is held.
+Memory is the truth for readers. A transaction changes it in place under one lock and can be undone; its end derives
+what follows from the changes, hands the rows to the journal and, once they are durable, the changes to the ring. No
+call to the machine below is made while the lock is held.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Store:
         self.classes = classes
         self.cascade = cascade
         self.changes = Changes()
+        self.epoch = 0
+        """Number of this run; a generation of changes means something only within it."""
         self.lock = threading.RLock()
         """Readers of more than one value hold it, so that they see no transaction's middle."""
         self.versions: dict[str, int] = dict.fromkeys(classes, 0)
@@ -104,8 +106,9 @@ class Store:
     def transaction(self, *, wait: bool = True) -> Iterator[Transaction]:
         """All or nothing: what the body assigns, adds and destroys is kept if it ends, undone if it raises.
 
-        With `wait` it returns when the changes are durable; without, the caller waits for ``transaction.commit``. Within
-        another transaction of the same thread it is a part of that one. The body must not call the machine below.
+        With `wait` it returns when the changes are durable; without, the caller waits for ``transaction.commit``.
+        Within another transaction of the same thread it is a part of that one. The body must not call the machine
+        below.
         """
         self.lock.acquire()
         try:
@@ -177,17 +180,7 @@ class Store:
         OPERATION_NOT_ALLOWED, naming the referrer, while another object refers to it; weak references become null.
         """
         transaction = self._current()
-        going = self._going(entity)
-        weak: list[tuple[Entity, str]] = []
-        for gone in going:
-            for referrer, name in gone._referrers:
-                if referrer in going:
-                    continue
-                if not referrer.fields[name].weak:
-                    raise OperationNotAllowed(
-                        f"{gone.wire_name} {gone.ref} is still the {name} of {referrer.wire_name} {referrer.ref}"
-                    )
-                weak.append((referrer, name))
+        going, weak = self._leaving(entity)
         for referrer, name in weak:
             self.assign(referrer, name, None)
         for gone in going:
@@ -208,6 +201,11 @@ class Store:
                 if not gone._volatile:
                     transaction.dirty[gone] = None
 
+    def assert_unreferenced(self, entity: Entity) -> None:
+        """OPERATION_NOT_ALLOWED if destroy would refuse now."""
+        with self.lock:
+            self._leaving(entity)
+
     def is_live(self, entity: Entity) -> bool:
         """Whether the object is still in the store."""
         return entity._store is self
@@ -215,7 +213,9 @@ class Store:
     # --- opening and closing
 
     def load(self) -> None:
-        """Read the journal, and begin to write it. What no longer fits the declarations is named in the log and left out."""
+        """Read the journal, and begin to write it. What no longer fits the declarations is named in the log and left
+        out.
+        """
         raw: list[tuple[Entity, Mapping[str, Any]]] = []
         for class_name, uuid, data in self._journal.rows():
             cls = self.classes.get(class_name)
@@ -232,6 +232,8 @@ class Store:
             self._objects[class_name][entity.ref] = self._by_uuid[class_name][uuid] = entity
             raw.append((entity, record))
         orphans = [entity for entity, record in raw if not self._load_references(entity, record)]
+        self.epoch = int(self._journal.meta("epoch", "0")) + 1
+        self._journal.set_meta("epoch", str(self.epoch))
         self._journal.start()
         if orphans:
             with self.transaction():
@@ -319,6 +321,21 @@ class Store:
         object.__setattr__(entity, "_store", self)
         self._objects[entity.wire_name][entity.ref] = self._by_uuid[entity.wire_name][entity.uuid] = entity
         self.versions[entity.wire_name] += 1
+
+    def _leaving(self, entity: Entity) -> tuple[dict[Entity, None], list[tuple[Entity, str]]]:
+        """What goes with the object, and the weak references that become null. Refused while a strong one is left."""
+        going = self._going(entity)
+        weak: list[tuple[Entity, str]] = []
+        for gone in going:
+            for referrer, name in gone._referrers:
+                if referrer in going:
+                    continue
+                if not referrer.fields[name].weak:
+                    raise OperationNotAllowed(
+                        f"{gone.wire_name} {gone.ref} is still the {name} of {referrer.wire_name} {referrer.ref}"
+                    )
+                weak.append((referrer, name))
+        return going, weak
 
     def _going(self, entity: Entity) -> dict[Entity, None]:
         """The object and its parts, each once."""

@@ -1,0 +1,242 @@
+"""The life of a machine and of its parts as tables: in which state which operation makes sense.
+
+allowed_operations is derived from these tables, the verbs refuse by them, and a test walks every state with every verb.
+What an operation does is in ``agent.messages``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.classes.enums import (
+    HostOperation,
+    NetworkOperation,
+    PowerState,
+    StorageOperation,
+    TaskOperation,
+    TaskStatus,
+    VbdOperation,
+    VbdType,
+    VdiOperation,
+    VifOperation,
+    VmOperation,
+)
+from agent.errors import OperationBlocked, OperationNotAllowed, VMBadPowerState, VMIsSnapshot, VMIsTemplate
+
+if TYPE_CHECKING:
+    from agent import classes as m
+
+H, R, P, S = PowerState.HALTED, PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED
+STATES = (H, R, P, S)
+
+LIFE: dict[VmOperation, tuple[PowerState, ...]] = {
+    VmOperation.START: (H,),
+    VmOperation.START_ON: (H,),
+    VmOperation.PAUSE: (R,),
+    VmOperation.UNPAUSE: (P,),
+    VmOperation.CLEAN_SHUTDOWN: (R,),
+    VmOperation.HARD_SHUTDOWN: (R, P, S),
+    VmOperation.SHUTDOWN: (R, P, S),
+    VmOperation.CLEAN_REBOOT: (R,),
+    VmOperation.HARD_REBOOT: (R, P),
+    VmOperation.SUSPEND: (R,),
+    VmOperation.RESUME: (S,),
+    VmOperation.RESUME_ON: (S,),
+    VmOperation.CLONE: (H,),
+    VmOperation.COPY: (H,),
+    VmOperation.SNAPSHOT: (H, R, P),
+    VmOperation.REVERT: (H,),
+    VmOperation.PROVISION: (H,),
+    VmOperation.MAKE_INTO_TEMPLATE: (H,),
+    VmOperation.DESTROY: (H,),
+    VmOperation.CHANGING_VCPUS: (H,),
+    VmOperation.CHANGING_VCPUS_LIVE: (R,),
+    VmOperation.CHANGING_MEMORY_LIMITS: (H,),
+    VmOperation.CHANGING_STATIC_RANGE: (H,),
+    VmOperation.CHANGING_DYNAMIC_RANGE: (H, R, P),
+    VmOperation.CHANGING_MEMORY_LIVE: (R, P),
+    VmOperation.SEND_SYSRQ: (R,),
+    VmOperation.SEND_TRIGGER: (R,),
+    VmOperation.POWER_STATE_RESET: (R, P, S),
+    VmOperation.GET_BOOT_RECORD: STATES,
+}
+"""An operation on a machine, and the power states in which it can be done."""
+
+OF_TEMPLATES = {
+    VmOperation.CLONE,
+    VmOperation.COPY,
+    VmOperation.SNAPSHOT,
+    VmOperation.PROVISION,
+    VmOperation.DESTROY,
+    VmOperation.CHANGING_VCPUS,
+    VmOperation.CHANGING_MEMORY_LIMITS,
+    VmOperation.CHANGING_STATIC_RANGE,
+    VmOperation.CHANGING_DYNAMIC_RANGE,
+    VmOperation.GET_BOOT_RECORD,
+}
+OF_SNAPSHOTS = {
+    VmOperation.CLONE,
+    VmOperation.COPY,
+    VmOperation.REVERT,
+    VmOperation.DESTROY,
+    VmOperation.GET_BOOT_RECORD,
+}
+OF_CONTROL_DOMAIN = {
+    VmOperation.CHANGING_DYNAMIC_RANGE,
+    VmOperation.CHANGING_MEMORY_LIVE,
+    VmOperation.CHANGING_VCPUS_LIVE,
+    VmOperation.GET_BOOT_RECORD,
+}
+BESIDE_OTHERS = {VmOperation.GET_BOOT_RECORD, VmOperation.HARD_SHUTDOWN, VmOperation.POWER_STATE_RESET}
+"""Operations that can be begun while another one is under way."""
+
+
+def small(state: PowerState) -> str:
+    """A power state as errors write it."""
+    return state.value[0].lower() + state.value[1:]
+
+
+def _of_kind(vm: m.VM) -> set[VmOperation]:
+    """The operations that this kind of machine has at all."""
+    if vm.is_control_domain:
+        return OF_CONTROL_DOMAIN
+    if vm.is_a_snapshot:
+        return OF_SNAPSHOTS
+    if vm.is_a_template:
+        return OF_TEMPLATES
+    return LIFE.keys() - {VmOperation.REVERT}
+
+
+def require(vm: m.VM, operation: VmOperation) -> None:
+    """Refuse an operation that makes no sense for this machine now.
+
+    VM_IS_TEMPLATE, VM_IS_SNAPSHOT, OPERATION_NOT_ALLOWED (the control domain, or a revert to what is no snapshot),
+    OPERATION_BLOCKED, or VM_BAD_POWER_STATE.
+    """
+    if operation not in _of_kind(vm):
+        if vm.is_control_domain:
+            raise OperationNotAllowed(f"{operation} cannot be done to the control domain, which this host runs on")
+        if vm.is_a_snapshot:
+            raise VMIsSnapshot(vm, operation)
+        if vm.is_a_template:
+            raise VMIsTemplate(vm)
+        raise OperationNotAllowed(f"{operation} is for snapshots only")
+    if operation in vm.blocked_operations:
+        raise OperationBlocked(vm, vm.blocked_operations[operation])
+    states = LIFE[operation]
+    if vm.power_state not in states:
+        raise VMBadPowerState(vm, ", ".join(small(state) for state in states), small(vm.power_state))
+
+
+def derive_vm(vm: m.VM) -> None:
+    """allowed_operations of a machine and of its devices."""
+    busy = bool(vm.current_operations)
+    vm.allowed_operations = tuple(
+        operation
+        for operation, states in LIFE.items()
+        if vm.power_state in states
+        and operation in _of_kind(vm)
+        and operation not in vm.blocked_operations
+        and (not busy or operation in BESIDE_OTHERS)
+    )
+    for vbd in vm.VBDs:
+        derive_vbd(vbd)
+    for vif in vm.VIFs:
+        derive_vif(vif)
+
+
+def derive_vbd(vbd: m.VBD) -> None:
+    """allowed_operations of a disk or drive of a machine."""
+    allowed: list[VbdOperation] = []
+    vm = vbd.VM
+    live = vm.power_state in (R, P)
+    if vbd.currently_attached:
+        if vm.power_state is R and vbd.type is not VbdType.CD and vbd.unpluggable:
+            allowed.append(VbdOperation.UNPLUG)
+    else:
+        allowed.append(VbdOperation.ATTACH)
+        if vm.power_state is R:
+            allowed.append(VbdOperation.PLUG)
+    if vbd.type is VbdType.CD and (live or vm.power_state is H):
+        allowed.append(VbdOperation.INSERT if vbd.empty else VbdOperation.EJECT)
+    vbd.allowed_operations = () if vbd.current_operations else tuple(allowed)
+    if vbd.VDI is not None:
+        derive_vdi(vbd.VDI)
+
+
+def derive_vif(vif: m.VIF) -> None:
+    """allowed_operations of a card of a machine."""
+    allowed: list[VifOperation] = []
+    running = vif.VM.power_state is R
+    if vif.currently_attached:
+        if running:
+            allowed.append(VifOperation.UNPLUG)
+    else:
+        allowed.append(VifOperation.ATTACH)
+        if running:
+            allowed.append(VifOperation.PLUG)
+    vif.allowed_operations = () if vif.current_operations else tuple(allowed)
+
+
+def vdi_in_use(vdi: m.VDI) -> bool:
+    """Whether a running, paused or suspended machine has the disk."""
+    return any(vbd.currently_attached or vbd.VM.power_state is S for vbd in vdi.VBDs)
+
+
+def derive_vdi(vdi: m.VDI) -> None:
+    """allowed_operations of a disk."""
+    allowed = [VdiOperation.CLONE, VdiOperation.COPY, VdiOperation.SNAPSHOT, VdiOperation.UPDATE]
+    if not vdi_in_use(vdi):
+        if not vdi.read_only:
+            allowed.append(VdiOperation.RESIZE)
+        if not vdi.VBDs:
+            allowed += [VdiOperation.DESTROY, VdiOperation.FORGET]
+    if vdi.missing:
+        allowed = [VdiOperation.DESTROY, VdiOperation.FORGET, VdiOperation.UPDATE]
+    attached = any(pbd.currently_attached for pbd in vdi.SR.PBDs)
+    vdi.allowed_operations = () if vdi.current_operations or not attached else tuple(allowed)
+
+
+def derive_sr(sr: m.SR) -> None:
+    """allowed_operations of a storage, and of its disks when it was attached or detached."""
+    attached = any(pbd.currently_attached for pbd in sr.PBDs)
+    allowed = [StorageOperation.PLUG, StorageOperation.UPDATE]
+    if attached:
+        allowed += [
+            StorageOperation.SCAN,
+            StorageOperation.UNPLUG,
+            StorageOperation.VDI_CREATE,
+            StorageOperation.VDI_DESTROY,
+            StorageOperation.VDI_CLONE,
+            StorageOperation.VDI_SNAPSHOT,
+            StorageOperation.VDI_RESIZE,
+            StorageOperation.VDI_INTRODUCE,
+        ]
+        if not sr.VDIs:
+            allowed.append(StorageOperation.DESTROY)
+    else:
+        allowed.append(StorageOperation.FORGET)
+    before = sr.allowed_operations
+    sr.allowed_operations = () if sr.current_operations else tuple(allowed)
+    if (StorageOperation.SCAN in before) != attached:
+        for vdi in sr.VDIs:
+            derive_vdi(vdi)
+
+
+def derive_task(task: m.Task) -> None:
+    """allowed_operations of a task."""
+    if task.status is TaskStatus.PENDING:
+        task.allowed_operations = (TaskOperation.CANCEL,)
+    else:
+        task.allowed_operations = () if task.status is TaskStatus.CANCELLING else (TaskOperation.DESTROY,)
+
+
+def derive_host(host: m.Host) -> None:
+    """allowed_operations of the host."""
+    allowed = (HostOperation.PROVISION, HostOperation.VM_START, HostOperation.VM_RESUME)
+    host.allowed_operations = allowed if host.enabled else ()
+
+
+def derive_network(network: m.Network) -> None:
+    """allowed_operations of a network."""
+    network.allowed_operations = (NetworkOperation.ATTACHING,)

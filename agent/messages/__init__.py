@@ -1,0 +1,14 @@
+"""The verbs: what a field cannot say. One module a class; `api` seals them and the classes into the table."""
+
+from __future__ import annotations
+
+from agent import classes
+from agent.messages import event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory
+from agent.model.api import Api, seal
+
+VERBS = (event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory)
+
+
+def api() -> Api:
+    """The sealed table of all that this build serves."""
+    return seal(classes, VERBS)

@@ -1,0 +1,49 @@
+"""Networks: making one that only machines of this host are on, and removing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from agent.call import Call
+from agent.classes import Network
+from agent.errors import NetworkContainsPif, NetworkContainsVif, XenError
+from agent.model.messages import construct, message
+from agent.model.types import Record
+
+
+@message(Network)
+def create(call: Call, args: Annotated[Mapping[str, Any], Record("network")]) -> Network:
+    """Make a network from a record of its RW and RO/constructor fields.
+
+    Without a `bridge` the host gets a new one that only machines are on; with one, the network stands for that bridge
+    of the host, which the agent neither makes nor removes.
+    """
+    network = construct(Network, args)
+    network.managed = not network.bridge
+    if network.managed:
+        network.bridge = call.networks.create(network)
+    try:
+        with call.store.transaction():
+            return call.store.add(network)
+    except XenError:
+        if network.managed:
+            call.networks.destroy(network)
+        raise
+
+
+@message(Network)
+def destroy(call: Call, self: Network) -> None:
+    """Remove a network, with its bridge where the agent made it.
+
+    NETWORK_CONTAINS_VIF or NETWORK_CONTAINS_PIF while a card is on it.
+    """
+    if self.VIFs:
+        raise NetworkContainsVif(", ".join(vif.ref for vif in self.VIFs))
+    if self.PIFs:
+        raise NetworkContainsPif(", ".join(pif.ref for pif in self.PIFs))
+    call.store.assert_unreferenced(self)
+    if self.managed:
+        call.networks.destroy(self)
+    with call.store.transaction():
+        call.store.destroy(self)

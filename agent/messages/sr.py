@@ -1,0 +1,136 @@
+"""Storage repositories: making, scanning, forgetting and destroying them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agent.call import Call
+from agent.classes import PBD, SR, Host
+from agent.classes.lifecycle import vdi_in_use
+from agent.errors import OperationNotAllowed, SrHasNoPbds, SrHasPbd, SrNotEmpty, UniquenessViolated, VdiInUse, XenError
+from agent.model.messages import Kind, message
+from agent.observer import storage
+from agent.observer.storage import OUTSIDE
+from agent.roles import Role
+
+
+def require_attached(sr: SR) -> None:
+    """SR_HAS_NO_PBDS unless this host reaches the storage now."""
+    if not any(pbd.currently_attached for pbd in sr.PBDs):
+        raise SrHasNoPbds(sr)
+
+
+def require_own(sr: SR) -> None:
+    """OPERATION_NOT_ALLOWED for the one SR that only names disks of others."""
+    if sr.type == OUTSIDE:
+        raise OperationNotAllowed("this SR only names disks that lie in no storage of the agent's")
+
+
+@message(SR)
+def create(
+    call: Call,
+    host: Host,
+    device_config: Mapping[str, str],
+    physical_size: int,
+    name_label: str,
+    name_description: str,
+    type: str,
+    content_type: str,
+    shared: bool,
+    sm_config: Mapping[str, str] = {},
+) -> SR:
+    """Make a storage of one of the types that get_supported_types names, and attach it.
+
+    `device_config` says where, as the type needs it. `physical_size` is not used: the size is what the place has.
+    SR_UNKNOWN_DRIVER for another type.
+    """
+    sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)
+    sr.shared, sr.sm_config = shared, sm_config
+    call.storage.create(sr, device_config)
+    try:
+        with call.store.transaction():
+            call.store.add(sr)
+            pbd = PBD(host=host, SR=sr, device_config=device_config)
+            pbd.currently_attached = True
+            call.store.add(pbd)
+    except XenError:
+        call.storage.forget(sr)
+        raise
+    storage.scan(call.store, call.storage, sr)
+    if call.pool.default_SR is None and sr.content_type != "iso":
+        with call.store.transaction():
+            call.pool.default_SR = sr
+    return sr
+
+
+@message(SR, kind=Kind.WRITE, has_async=True)
+def introduce(
+    call: Call,
+    uuid: str,
+    name_label: str,
+    name_description: str,
+    type: str,
+    content_type: str,
+    shared: bool,
+    sm_config: Mapping[str, str] = {},
+) -> SR:
+    """Make known a storage that exists; a PBD that says where it is, and PBD.plug, then attach it."""
+    if uuid and call.store.known(SR, uuid) is not None:
+        raise UniquenessViolated("SR", "uuid", uuid)
+    sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)
+    sr.shared, sr.sm_config = shared, sm_config
+    if uuid:
+        sr.uuid = uuid
+    return call.store.add(sr)
+
+
+@message(SR, role=Role.VM_POWER_ADMIN)
+def scan(call: Call, sr: SR) -> None:
+    """Look at what is in the storage: new volumes become disks, and those whose volume is gone are marked missing."""
+    require_attached(sr)
+    storage.scan(call.store, call.storage, sr)
+
+
+@message(SR)
+def update(call: Call, sr: SR) -> None:
+    """Read again how large and how full the storage is."""
+    require_attached(sr)
+    storage.measure_room(call.store, call.storage, sr)
+
+
+@message(SR)
+def forget(call: Call, sr: SR) -> None:
+    """Forget the storage and its disks; nothing in it is touched. SR_HAS_PBD while it is attached."""
+    if any(pbd.currently_attached for pbd in sr.PBDs):
+        raise SrHasPbd(sr)
+    _leave(call, sr)
+    call.storage.forget(sr)
+
+
+@message(SR)
+def destroy(call: Call, sr: SR) -> None:
+    """Destroy the storage, which must have no disks (SR_NOT_EMPTY)."""
+    require_own(sr)
+    if sr.VDIs:
+        raise SrNotEmpty
+    call.storage.destroy(sr)
+    _leave(call, sr)
+
+
+def _leave(call: Call, sr: SR) -> None:
+    """Take an SR with its PBDs and disks out of the store; refused while something else refers to one of them."""
+    for vdi in sr.VDIs:
+        if vdi_in_use(vdi):
+            raise VdiInUse(vdi, "forget")
+    with call.store.transaction():
+        for vdi in sr.VDIs:
+            call.store.destroy(vdi)
+        for pbd in sr.PBDs:
+            call.store.destroy(pbd)
+        call.store.destroy(sr)
+
+
+@message(SR, kind=Kind.BESIDE, role=Role.READ_ONLY, has_async=False)
+def get_supported_types(call: Call) -> tuple[str, ...]:
+    """The types of storage that create takes on this host."""
+    return tuple(call.storage.supported_types())

@@ -1,0 +1,192 @@
+"""Disks and CD drives of machines: making them, plugging them into running ones, changing media."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from agent.call import Call
+from agent.classes import VBD, VDI, VBDMetrics
+from agent.classes.devices import PLACES, name_of, number_of
+from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType
+from agent.errors import (
+    DeviceAlreadyAttached,
+    DeviceAlreadyDetached,
+    DeviceAlreadyExists,
+    InvalidDevice,
+    OperationNotAllowed,
+    VbdIsEmpty,
+    VbdNotEmpty,
+    VbdNotRemovableMedia,
+    VdiInUse,
+    VdiReadonly,
+    XenError,
+)
+from agent.messages.vif import acting, require_running
+from agent.model.messages import Kind, construct, message
+from agent.model.types import Record
+from agent.roles import Role
+
+
+def free_places(vbds: tuple[VBD, ...]) -> list[str]:
+    """The places, by number, that none of these disks has."""
+    taken = {number_of(vbd.userdevice) for vbd in vbds}
+    return [str(number) for number in range(PLACES) if number not in taken]
+
+
+@message(VBD, kind=Kind.WRITE, has_async=True)
+def create(call: Call, args: Annotated[Mapping[str, Any], Record("VBD")]) -> VBD:
+    """Make a disk or CD drive for a machine, which has it from its next start on, or from VBD.plug.
+
+    `userdevice` is its place: a number, a device name, or ``autodetect`` (DEVICE_ALREADY_EXISTS if taken); the original
+    API's `device` is taken where `userdevice` is left out. A disk needs a VDI; a drive without one is empty.
+    """
+    vbd = construct(VBD, args)
+    if vbd.VM.is_control_domain:
+        raise OperationNotAllowed("the control domain's disks are the host's own")
+    wanted = vbd.userdevice or vbd.device or "autodetect"
+    if wanted == "autodetect":
+        free = free_places(vbd.VM.VBDs)
+        wanted = free[0] if free else str(PLACES)
+    number = number_of(wanted)
+    if number is None or not 0 <= number < PLACES:
+        raise InvalidDevice(wanted)
+    if any(number_of(other.userdevice) == number for other in vbd.VM.VBDs):
+        raise DeviceAlreadyExists(wanted)
+    vbd.userdevice = str(number)
+    vbd.device = "" if wanted.isdecimal() else wanted
+    if vbd.type is VbdType.CD:
+        vbd.mode = VbdMode.RO
+    elif vbd.VDI is None:
+        raise VbdIsEmpty(vbd)
+    vbd.empty = vbd.VDI is None
+    if vbd.VDI is not None and vbd.VDI.read_only and vbd.mode is VbdMode.RW:
+        raise VdiReadonly(vbd.VDI)
+    vbd.metrics = call.store.add(VBDMetrics())
+    return call.store.add(vbd)
+
+
+@message(VBD, kind=Kind.WRITE, has_async=True)
+def destroy(call: Call, self: VBD) -> None:
+    """Remove the disk from its machine; the VDI stays. DEVICE_ALREADY_ATTACHED while the machine runs with it."""
+    if self.currently_attached:
+        raise DeviceAlreadyAttached(self)
+    call.store.destroy(self)
+
+
+def require_vdi_free(vbd: VBD) -> None:
+    """VDI_IN_USE where another machine has the disk, unless it is sharable or nobody writes to it."""
+    vdi = vbd.VDI
+    if vdi is None or vdi.sharable:
+        return
+    for other in vdi.VBDs:
+        writes = other.mode is VbdMode.RW or vbd.mode is VbdMode.RW
+        held = other.currently_attached or other.VM.power_state is PowerState.SUSPENDED
+        if other is not vbd and other.VM is not vbd.VM and held and writes:
+            raise VdiInUse(vdi, "attach")
+
+
+@message(VBD, operation=VbdOperation.PLUG.value)
+def plug(call: Call, self: VBD) -> None:
+    """Attach the disk to its machine, which must be running."""
+    require_running(self.VM)
+    if self.currently_attached:
+        raise DeviceAlreadyAttached(self)
+    require_vdi_free(self)
+    with acting(call, self.VM):
+        call.domains.plug_vbd(self)
+
+
+@message(VBD, operation=VbdOperation.UNPLUG.value)
+def unplug(call: Call, self: VBD) -> None:
+    """Take the disk from its machine, which must be running. DEVICE_DETACH_REJECTED if the guest keeps it."""
+    _unplug(call, self)
+
+
+@message(VBD, operation=VbdOperation.UNPLUG_FORCE.value)
+def unplug_force(call: Call, self: VBD) -> None:
+    """Take the disk from its machine. Xen's library has one way only, so the guest is asked here too."""
+    _unplug(call, self)
+
+
+def _unplug(call: Call, vbd: VBD) -> None:
+    require_running(vbd.VM)
+    if not vbd.currently_attached:
+        raise DeviceAlreadyDetached(vbd)
+    with acting(call, vbd.VM):
+        call.domains.unplug_vbd(vbd)
+
+
+@message(VBD, role=Role.VM_OPERATOR, operation=VbdOperation.INSERT.value)
+def insert(call: Call, vbd: VBD, vdi: VDI) -> None:
+    """Put a medium into a CD drive. VBD_NOT_EMPTY if there is one, VBD_NOT_REMOVABLE_MEDIA for a disk."""
+    if vbd.type is not VbdType.CD:
+        raise VbdNotRemovableMedia(vbd)
+    if not vbd.empty:
+        raise VbdNotEmpty(vbd)
+    _change(call, vbd, vdi)
+
+
+@message(VBD, role=Role.VM_OPERATOR, operation=VbdOperation.EJECT.value)
+def eject(call: Call, vbd: VBD) -> None:
+    """Take the medium out of a CD drive. VBD_IS_EMPTY if there is none, VBD_NOT_REMOVABLE_MEDIA for a disk."""
+    if vbd.type is not VbdType.CD:
+        raise VbdNotRemovableMedia(vbd)
+    if vbd.empty:
+        raise VbdIsEmpty(vbd)
+    _change(call, vbd, None)
+
+
+@message(VBD, role=Role.VM_OPERATOR)
+def media_change(call: Call, vbd: VBD, vdi: VDI) -> None:
+    """Put this medium into a CD drive in place of what is in it. The original API's word for eject and insert."""
+    if vbd.type is not VbdType.CD:
+        raise VbdNotRemovableMedia(vbd)
+    _change(call, vbd, vdi)
+
+
+def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
+    before = vbd.VDI
+    with call.store.transaction():
+        vbd.VDI, vbd.empty = vdi, vdi is None
+    try:
+        if vbd.currently_attached:
+            with acting(call, vbd.VM):
+                call.domains.change_medium(vbd)
+    except XenError:
+        with call.store.transaction():
+            vbd.VDI, vbd.empty = before, before is None
+        raise
+    call.observer.redefine(vbd.VM)
+
+
+@message(VBD, kind=Kind.WRITE, has_async=True)
+def set_mode(call: Call, self: VBD, value: VbdMode) -> None:
+    """Set whether the machine may write to the disk. The disk must be unplugged, and a CD is read-only."""
+    if self.currently_attached:
+        raise DeviceAlreadyAttached(self)
+    if value is VbdMode.RW and self.VDI is not None and self.VDI.read_only:
+        raise VdiReadonly(self.VDI)
+    if value is VbdMode.RW and self.type is VbdType.CD:
+        raise OperationNotAllowed("a CD drive is read-only")
+    self.mode = value
+
+
+@message(VBD, kind=Kind.WRITE)
+def set_userdevice(call: Call, self: VBD, value: str) -> None:
+    """Give the disk another place. It must be unplugged; DEVICE_ALREADY_EXISTS if the place is taken."""
+    if self.currently_attached:
+        raise DeviceAlreadyAttached(self)
+    number = number_of(value)
+    if number is None or not 0 <= number < PLACES:
+        raise InvalidDevice(value)
+    if any(other is not self and number_of(other.userdevice) == number for other in self.VM.VBDs):
+        raise DeviceAlreadyExists(value)
+    self.userdevice = str(number)
+
+
+@message(VBD, kind=Kind.WRITE)
+def set_device(call: Call, self: VBD, value: str) -> None:
+    """Give the disk another place by the name that the guest sees, such as xvdb; the original API's set_userdevice."""
+    set_userdevice(call, self, value)
+    self.device = name_of(int(self.userdevice)) if value.isdecimal() else value

@@ -1,0 +1,333 @@
+"""The life of a machine: create, start, pause, suspend, shut down, destroy. Which state allows what is in a table
+(``agent.classes.lifecycle``); copies and snapshots are in ``vm_copies``, memory and processors in ``vm_memory``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import monotonic, sleep
+from typing import Annotated, Any
+
+from agent.call import Call
+from agent.classes import VM, Host
+from agent.classes.enums import PowerState, VmOperation
+from agent.classes.lifecycle import LIFE, require, small
+from agent.errors import HostDisabled, OperationNotAllowed, VMBadPowerState, XenError
+from agent.messages.vbd import free_places, require_vdi_free
+from agent.messages.vif import CARDS, acting
+from agent.messages.vm_memory import check_limits, check_vcpus
+from agent.model.messages import Kind, construct, message
+from agent.model.types import Record
+from agent.observer.domains import make_parts
+from agent.roles import Role
+
+CLEAN_SECONDS = 1200.0
+"""How long a guest may take to shut down or reboot when it was asked to; xapi's limit."""
+CLEAN_BEFORE_HARD_SECONDS = 60.0
+"""How long VM.shutdown waits for the guest before it pulls the plug."""
+OPERATOR = Role.VM_OPERATOR
+
+
+# --- to be and not to be
+
+
+@message(VM)
+def create(call: Call, args: Annotated[Mapping[str, Any], Record("VM")]) -> VM:
+    """Make a machine, halted, from a record of its RW and RO/constructor fields. Disks and cards come afterwards.
+
+    VALUE_NOT_SUPPORTED for what this hypervisor could not do, MEMORY_CONSTRAINT_VIOLATION for limits out of order.
+    """
+    vm = construct(VM, args)
+    check_limits(vm.memory_static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, vm.memory_static_max)
+    check_vcpus(vm.VCPUs_at_startup, vm.VCPUs_max)
+    vm.ours = True
+    call.domains.check(vm)
+    with call.store.transaction():
+        call.store.add(vm)
+        make_parts(call.store, vm)
+    if not vm.is_a_template:
+        define_or_undo(call, vm)
+    return vm
+
+
+def define_or_undo(call: Call, vm: VM) -> None:
+    """Define a machine that was just made; if the hypervisor refuses it, it was never made."""
+    try:
+        call.domains.define(vm)
+    except XenError:
+        with call.store.transaction():
+            take_out(call, vm)
+        raise
+
+
+def take_out(call: Call, vm: VM) -> None:
+    """Take a machine out of the store with the devices that the agent made for it. In a transaction."""
+    for vbd in vm.VBDs:
+        call.store.destroy(vbd)
+    for vif in vm.VIFs:
+        call.store.destroy(vif)
+    call.store.destroy(vm)
+
+
+@message(VM, operation=VmOperation.DESTROY.value)
+def destroy(call: Call, self: VM) -> None:
+    """Destroy a halted machine. It fails while a VBD or VIF belongs to it: destroy those first.
+
+    The devices of a snapshot, which the agent made, go with it; disks stay in every case. ``[api] destroy = "xapi"``
+    lets the devices of every machine go with it.
+    """
+    require(self, VmOperation.DESTROY)
+    if not self.is_a_snapshot:
+        call.store.assert_unreferenced(self)
+    call.domains.undefine(self)
+    with call.store.transaction():
+        if self.is_a_snapshot:
+            take_out(call, self)
+        else:
+            call.store.destroy(self)
+
+
+@message(VM)
+def set_is_a_template(call: Call, self: VM, value: bool) -> None:
+    """Make a halted machine a template, or a template a machine."""
+    if value == self.is_a_template:
+        return
+    if value:
+        require(self, VmOperation.MAKE_INTO_TEMPLATE)
+        call.domains.undefine(self)
+        with call.store.transaction():
+            self.is_a_template = True
+        return
+    with call.store.transaction():
+        self.is_a_template = self.is_a_snapshot = self.is_default_template = False
+        self.ours = True
+    call.domains.define(self)
+
+
+# --- power
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.START.value)
+def start(call: Call, vm: VM, start_paused: bool, force: bool = False) -> None:
+    """Start a halted machine; with `start_paused` its processors wait for unpause.
+
+    `force` is not used: there is no check that it could override. HOST_DISABLED, VDI_IN_USE where another machine has
+    one of its disks.
+    """
+    _start(call, vm, start_paused, VmOperation.START)
+
+
+@message(VM, role=Role.VM_POWER_ADMIN, operation=VmOperation.START_ON.value)
+def start_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = False) -> None:
+    """Start a halted machine on the given host, of which there is one."""
+    _start(call, vm, start_paused, VmOperation.START_ON)
+
+
+def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
+    require(vm, operation)
+    _require_host(call)
+    for vbd in vm.VBDs:
+        require_vdi_free(vbd)
+    with acting(call, vm):
+        call.domains.start(vm, paused)
+
+
+def _require_host(call: Call) -> None:
+    if not call.host.enabled:
+        raise HostDisabled(call.host)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.PAUSE.value)
+def pause(call: Call, vm: VM) -> None:
+    """Stop the processors of a running machine; its memory stays."""
+    require(vm, VmOperation.PAUSE)
+    with acting(call, vm):
+        call.domains.pause(vm)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.UNPAUSE.value)
+def unpause(call: Call, vm: VM) -> None:
+    """Let the processors of a paused machine go on."""
+    require(vm, VmOperation.UNPAUSE)
+    with acting(call, vm):
+        call.domains.unpause(vm)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.CLEAN_SHUTDOWN.value)
+def clean_shutdown(call: Call, vm: VM) -> None:
+    """Ask the guest to shut down, and return when it has. A guest may refuse, or take its time: see shutdown."""
+    require(vm, VmOperation.CLEAN_SHUTDOWN)
+    with acting(call, vm):
+        call.domains.shutdown(vm)
+        _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", CLEAN_SECONDS)
+
+
+@message(VM, role=OPERATOR, kind=Kind.BESIDE, operation=VmOperation.HARD_SHUTDOWN.value)
+def hard_shutdown(call: Call, vm: VM) -> None:
+    """Pull the plug. A suspended machine loses what was saved. It does not wait for other verbs that are under way."""
+    require(vm, VmOperation.HARD_SHUTDOWN)
+    with acting(call, vm):
+        call.domains.destroy(vm)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.SHUTDOWN.value)
+def shutdown(call: Call, vm: VM) -> None:
+    """Ask the guest to shut down; if it has not within a minute, or cannot be asked, pull the plug."""
+    require(vm, VmOperation.SHUTDOWN)
+    if vm.power_state is PowerState.RUNNING and _shut_down_cleanly(call, vm):
+        return
+    with acting(call, vm):
+        call.domains.destroy(vm)
+
+
+def _shut_down_cleanly(call: Call, vm: VM) -> bool:
+    """Ask the guest, and wait a minute. Whether it is off."""
+    try:
+        with acting(call, vm):
+            call.domains.shutdown(vm)
+            _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", CLEAN_BEFORE_HARD_SECONDS)
+    except (OperationNotAllowed, VMBadPowerState):
+        pass  # whatever kept it: what counts is whether it is off now
+    return vm.power_state is PowerState.HALTED
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.CLEAN_REBOOT.value)
+def clean_reboot(call: Call, vm: VM) -> None:
+    """Ask the guest to reboot, and return when it runs again."""
+    require(vm, VmOperation.CLEAN_REBOOT)
+    before = vm.domid
+    with acting(call, vm):
+        call.domains.reboot(vm)
+        _await(call, vm, lambda: vm.power_state is PowerState.RUNNING and vm.domid != before, "rebooted", CLEAN_SECONDS)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.HARD_REBOOT.value)
+def hard_reboot(call: Call, vm: VM) -> None:
+    """Pull the plug and start the machine again."""
+    require(vm, VmOperation.HARD_REBOOT)
+    with acting(call, vm):
+        call.domains.destroy(vm)
+    with acting(call, vm):
+        call.domains.start(vm, False)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.SUSPEND.value)
+def suspend(call: Call, vm: VM) -> None:
+    """Save memory and devices of a running machine to the host's disk, and stop it."""
+    require(vm, VmOperation.SUSPEND)
+    with acting(call, vm):
+        call.domains.suspend(vm)
+
+
+@message(VM, role=OPERATOR, operation=VmOperation.RESUME.value)
+def resume(call: Call, vm: VM, start_paused: bool, force: bool = False) -> None:
+    """Let a suspended machine go on from where it was; with `start_paused`, paused."""
+    _resume(call, vm, start_paused, VmOperation.RESUME)
+
+
+@message(VM, role=Role.VM_POWER_ADMIN, operation=VmOperation.RESUME_ON.value)
+def resume_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = False) -> None:
+    """Let a suspended machine go on on the given host, of which there is one."""
+    _resume(call, vm, start_paused, VmOperation.RESUME_ON)
+
+
+def _resume(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
+    require(vm, operation)
+    _require_host(call)
+    with acting(call, vm):
+        call.domains.resume(vm, paused)
+
+
+@message(VM, role=Role.POOL_OPERATOR, kind=Kind.BESIDE, operation=VmOperation.POWER_STATE_RESET.value)
+def power_state_reset(call: Call, vm: VM) -> None:
+    """Look again whether the hypervisor has the machine, and note it as halted if not.
+
+    OPERATION_NOT_ALLOWED where the hypervisor does run it: a state that is true is not reset.
+    """
+    require(vm, VmOperation.POWER_STATE_RESET)
+    call.refresh(vm)
+    if vm.power_state is not PowerState.HALTED:
+        raise OperationNotAllowed(f"the hypervisor has the machine, and it is {small(vm.power_state)}")
+
+
+def _await(call: Call, vm: VM, done: Callable[[], bool], what: str, seconds: float) -> None:
+    """Look at the machine until `done`. OPERATION_NOT_ALLOWED when the guest has not done it in time."""
+    started = monotonic()
+    pause_seconds = 0.005
+    while True:
+        call.refresh(vm)
+        if done():
+            return
+        waited = monotonic() - started
+        if waited > seconds:
+            raise OperationNotAllowed(f"the guest has not {what} within {seconds:.0f} s of being asked to")
+        call.progress(min(0.9, waited / seconds))
+        sleep(pause_seconds)
+        pause_seconds = min(1.0, pause_seconds * 1.5)
+
+
+# --- what else a machine can be asked
+
+
+@message(VM, role=Role.POOL_ADMIN, operation=VmOperation.SEND_SYSRQ.value)
+def send_sysrq(call: Call, vm: VM, key: str) -> None:
+    """Send a magic key to the guest's kernel. VALUE_NOT_SUPPORTED where the hypervisor's library cannot."""
+    require(vm, VmOperation.SEND_SYSRQ)
+    call.domains.send_sysrq(vm, key)
+
+
+@message(VM, role=Role.POOL_ADMIN, operation=VmOperation.SEND_TRIGGER.value)
+def send_trigger(call: Call, vm: VM, trigger: str) -> None:
+    """Send ``nmi``, ``reset``, ``init``, ``power`` or ``sleep``. VALUE_NOT_SUPPORTED where the hypervisor's library
+    cannot.
+    """
+    require(vm, VmOperation.SEND_TRIGGER)
+    with acting(call, vm):
+        call.domains.send_trigger(vm, trigger)
+
+
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY)
+def get_boot_record(call: Call, self: VM) -> Annotated[VM, Record("VM")]:
+    """Read all fields of a machine as it was booted. The agent applies changes at once, so this is its record."""
+    return self
+
+
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY)
+def get_allowed_VBD_devices(call: Call, vm: VM) -> tuple[str, ...]:
+    """The places, by number, where a disk could be added."""
+    return tuple(free_places(vm.VBDs))
+
+
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY)
+def get_allowed_VIF_devices(call: Call, vm: VM) -> tuple[str, ...]:
+    """The places, by number, where a card could be added."""
+    taken = {vif.device for vif in vm.VIFs}
+    return tuple(str(place) for place in range(CARDS) if str(place) not in taken)
+
+
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY)
+def assert_operation_valid(call: Call, self: VM, op: VmOperation) -> None:
+    """Fail as the operation would if it were asked for now."""
+    if op not in LIFE:
+        raise OperationNotAllowed(f"{op} is none of the operations that this host does")
+    require(self, op)
+
+
+@message(VM, kind=Kind.READ, role=Role.POOL_ADMIN)
+def update_allowed_operations(call: Call, self: VM) -> None:
+    """Nothing is to be done: allowed_operations is always up to date."""
+
+
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY)
+def get_possible_hosts(call: Call, vm: VM) -> tuple[Host, ...]:
+    """The hosts that could start the machine: this one, unless it is disabled."""
+    return (call.host,) if call.host.enabled else ()
+
+
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY)
+def assert_can_boot_here(call: Call, self: VM, host: Host) -> None:
+    """Fail as start would if it were asked for now."""
+    require(self, VmOperation.START)
+    _require_host(call)
+    for vbd in self.VBDs:
+        require_vdi_free(vbd)

@@ -1,0 +1,313 @@
+"""Copies of whole machines: clone, copy, snapshot, revert, provision. Each makes all of it or nothing.
+
+Disks come first, as volumes that no object names; then one transaction makes the machine with its disks and cards. What
+fails before it is deleted again.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agent.call import Call
+from agent.classes import SR, VBD, VDI, VIF, VM, VBDMetrics, VIFMetrics
+from agent.classes.enums import PowerState, VbdMode, VbdType, VdiType, VmOperation
+from agent.classes.lifecycle import require
+from agent.errors import InvalidValue, OperationNotAllowed, VMRequiresSR, XenError
+from agent.messages.vbd import free_places
+from agent.messages.vdi import duplicate
+from agent.messages.vif import acting, random_mac
+from agent.messages.vm import define_or_undo
+from agent.model.entity import Qualifier
+from agent.model.messages import message
+from agent.observer.domains import make_parts
+from agent.roles import Role
+
+POWER_ADMIN = Role.VM_POWER_ADMIN
+NOT_COPIED = {"uuid", "name_label", "is_a_template", "blocked_operations", "generation_id", "last_booted_record"}
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A disk of the original, and the loose copy of its VDI; none for a drive, whose medium is shared."""
+
+    vbd: VBD
+    vdi: VDI | None
+
+
+@message(VM, operation=VmOperation.CLONE.value)
+def clone(call: Call, vm: VM, new_name: str) -> VM:
+    """Make a machine like a halted one or a template, with copies of its disks in the same storage and cards of its
+    own.
+    """
+    require(vm, VmOperation.CLONE)
+    return _copy(call, vm, new_name, None)
+
+
+@message(VM, operation=VmOperation.COPY.value)
+def copy(call: Call, vm: VM, new_name: str, sr: SR | None) -> VM:
+    """Like clone, with full copies of the disks in `sr`, or each in its own storage where that is null."""
+    require(vm, VmOperation.COPY)
+    return _copy(call, vm, new_name, sr)
+
+
+def _copy(call: Call, vm: VM, new_name: str, sr: SR | None) -> VM:
+    with _disks(call, vm, sr, snapshot=False) as disks, call.store.transaction():
+        made = _twin(call, vm, new_name, disks)
+        made.is_a_template = vm.is_a_template and not vm.is_a_snapshot
+        made.is_default_template = False
+    if not made.is_a_template:
+        try:
+            define_or_undo(call, made)
+        except XenError:
+            _delete(call, [disk.vdi for disk in disks if disk.vdi is not None])
+            raise
+    return made
+
+
+@message(VM, role=POWER_ADMIN, operation=VmOperation.SNAPSHOT.value)
+def snapshot(call: Call, vm: VM, new_name: str, ignore_vdis: tuple[VDI, ...] = ()) -> VM:
+    """Keep a machine as it is now: its fields and its disks, but for those in `ignore_vdis`.
+
+    The processors of a running machine stand still while its disks are copied, so that the disks agree with each other;
+    its memory is not kept.
+    """
+    require(vm, VmOperation.SNAPSHOT)
+    running = vm.power_state is PowerState.RUNNING
+    if running:
+        with acting(call, vm):
+            call.domains.pause(vm)
+    try:
+        with _disks(call, vm, None, snapshot=True, ignored=ignore_vdis) as disks, call.store.transaction():
+            made = _twin(call, vm, new_name, disks, keep_cards=True)
+            made.is_a_snapshot = made.is_a_template = True
+            made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
+            made.snapshot_info = {
+                "power-state-at-snapshot": (PowerState.RUNNING if running else vm.power_state).value,
+                "disk-snapshot-type": "crash_consistent",
+            }
+    finally:
+        if running:
+            with acting(call, vm):
+                call.domains.unpause(vm)
+    return made
+
+
+@message(VM, role=POWER_ADMIN, operation=VmOperation.REVERT.value)
+def revert(call: Call, snapshot: VM) -> None:
+    """Make the machine of this snapshot what it was: its fields, and its disks' content. It ends halted.
+
+    A running machine is shut down the hard way first. Disks that it has got since stay with it. OPERATION_NOT_ALLOWED
+    where the machine is gone.
+    """
+    require(snapshot, VmOperation.REVERT)
+    vm = snapshot.snapshot_of
+    if vm is None:
+        raise OperationNotAllowed("the machine of this snapshot is gone: clone the snapshot instead")
+    if vm.power_state is not PowerState.HALTED:
+        require(vm, VmOperation.HARD_SHUTDOWN)
+        with acting(call, vm):
+            call.domains.destroy(vm)
+    old: list[VDI] = []
+    with _disks(call, snapshot, None, snapshot=False) as disks, call.store.transaction():
+        for disk in disks:
+            if disk.vdi is not None:
+                old += _swap(call, vm, disk)
+        for name, field in VM.fields.items():
+            if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED:
+                setattr(vm, name, getattr(snapshot, name))
+    call.domains.define(vm)
+    for vdi in old:
+        if call.store.is_live(vdi) and not vdi.VBDs:
+            call.storage.destroy_volume(vdi)
+            with call.store.transaction():
+                call.store.destroy(vdi)
+
+
+def _swap(call: Call, vm: VM, disk: Copied) -> list[VDI]:
+    """Put the copy of a snapshot's disk in the place of the machine's own. Returns what it takes the place of."""
+    assert disk.vdi is not None
+    call.store.add(disk.vdi)
+    disk.vdi.is_a_snapshot = False
+    original = disk.vbd.VDI.snapshot_of if disk.vbd.VDI is not None else None
+    if original is not None:
+        disk.vdi.name_label = original.name_label
+    for vbd in vm.VBDs:
+        if vbd.userdevice == disk.vbd.userdevice:
+            before = [vbd.VDI] if vbd.VDI is not None else []
+            vbd.VDI, vbd.empty = disk.vdi, False
+            return before
+    _add_disk(call, vm, disk)
+    return []
+
+
+@message(VM, operation=VmOperation.PROVISION.value)
+def provision(call: Call, vm: VM) -> None:
+    """Make the disks that a template describes in ``other_config:disks``, and make it a machine.
+
+    The description is ``<provision><disk device="0" size="BYTES" sr="UUID" bootable="true"
+    type="system"/>...</provision>``; an empty `sr` is the pool's default. Without one there is nothing to make.
+    INVALID_VALUE for text that is none.
+    """
+    require(vm, VmOperation.PROVISION)
+    made: list[tuple[VDI, dict[str, str]]] = []
+    try:
+        for wanted in _described(call, vm):
+            vdi = VDI(
+                SR=_storage_of(call, vm, wanted.get("sr", "")),
+                type=VdiType.SYSTEM if wanted.get("type") == "system" else VdiType.USER,
+                virtual_size=int(wanted["size"]),
+                name_label=f"{vm.name_label} {wanted['device']}",
+                name_description="made by VM.provision",
+            )
+            volume = call.storage.create_volume(vdi)
+            vdi.location, vdi.virtual_size, vdi.sm_config = volume.location, volume.capacity, {"type": volume.format}
+            made.append((vdi, wanted))
+        with call.store.transaction():
+            for vdi, wanted in made:
+                call.store.add(vdi)
+                vbd = VBD(
+                    VM=vm,
+                    VDI=vdi,
+                    userdevice=wanted["device"],
+                    bootable=wanted.get("bootable") == "true",
+                    mode=VbdMode.RW,
+                    type=VbdType.DISK,
+                )
+                vbd.metrics = call.store.add(VBDMetrics())
+                call.store.add(vbd)
+            vm.other_config = {key: value for key, value in vm.other_config.items() if key != "disks"}
+            vm.is_a_template = vm.is_default_template = False
+            vm.ours = True
+    except XenError:
+        _delete(call, [vdi for vdi, _ in made])
+        raise
+    call.domains.define(vm)
+
+
+def _described(call: Call, vm: VM) -> list[dict[str, str]]:
+    """The disks of other_config:disks, each as its attributes, checked."""
+    text = vm.other_config.get("disks", "")
+    if not text.strip():
+        return []
+    if "<!" in text:
+        raise InvalidValue("other_config:disks", "it has a declaration, which no description needs")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise InvalidValue("other_config:disks", f"it cannot be read as XML: {error}") from None
+    free = set(free_places(vm.VBDs))
+    disks = []
+    for element in root.iter("disk"):
+        disk = dict(element.attrib)
+        size, device = disk.get("size", ""), disk.get("device", "")
+        if not (size.isascii() and size.isdecimal() and 0 < int(size[:20]) < 2**63):
+            raise InvalidValue("other_config:disks", f"{size[:40]!r} is no size in bytes")
+        if device not in free:
+            raise InvalidValue("other_config:disks", f"{device[:40]!r} is no free place for a disk")
+        free.discard(device)
+        disks.append(disk)
+    return disks
+
+
+def _storage_of(call: Call, vm: VM, uuid: str) -> SR:
+    sr = call.store.known(SR, uuid) if uuid else call.pool.default_SR
+    if sr is None:
+        raise VMRequiresSR(vm, uuid or "the pool's default SR, which is not set")
+    return sr
+
+
+# --- the parts
+
+
+@contextmanager
+def _disks(
+    call: Call, vm: VM, sr: SR | None, *, snapshot: bool, ignored: tuple[VDI, ...] = ()
+) -> Iterator[list[Copied]]:
+    """Copies of the machine's disks; deleted again if what is made of them fails."""
+    vbds = [vbd for vbd in vm.VBDs if vbd.VDI is None or vbd.VDI not in ignored]
+    whole = sum(vbd.VDI.virtual_size for vbd in vbds if vbd.VDI is not None and vbd.type is VbdType.DISK) or 1
+    copied: list[Copied] = []
+    done = 0
+
+    def progress_of(size: int, before: int) -> Callable[[float], None]:
+        return lambda part: call.progress((before + part * size) / whole)
+
+    try:
+        for vbd in vbds:
+            vdi = vbd.VDI
+            if vdi is None or vbd.type is VbdType.CD:
+                copied.append(Copied(vbd, None))
+                continue
+            made = duplicate(call, vdi, sr or vdi.SR, progress_of(vdi.virtual_size, done), snapshot=snapshot)
+            copied.append(Copied(vbd, made))
+            done += vdi.virtual_size
+        yield copied
+    except BaseException:
+        _delete(call, [disk.vdi for disk in copied if disk.vdi is not None])
+        raise
+
+
+def _delete(call: Call, vdis: list[VDI]) -> None:
+    """Delete volumes of copies that nothing came of, and their objects where there are some."""
+    for vdi in vdis:
+        call.storage.destroy_volume(vdi)
+        if call.store.is_live(vdi):
+            with call.store.transaction():
+                call.store.destroy(vdi)
+
+
+def _twin(call: Call, vm: VM, new_name: str, disks: list[Copied], *, keep_cards: bool = False) -> VM:
+    """A new machine with the fields of another, the given disks, and cards on the same networks. In a transaction."""
+    values = {
+        name: vm.__dict__[name]
+        for name, field in VM.fields.items()
+        if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED
+    }
+    made = VM(**values, name_label=new_name)
+    made.ours = True
+    made.is_default_template = False
+    call.store.add(made)
+    make_parts(call.store, made)
+    for disk in disks:
+        if disk.vdi is not None:
+            call.store.add(disk.vdi)
+        _add_disk(call, made, disk)
+    for vif in vm.VIFs:
+        twin = VIF(
+            VM=made,
+            network=vif.network,
+            device=vif.device,
+            MAC=vif.MAC if keep_cards else random_mac(),
+            MTU=vif.MTU,
+            qos_algorithm_type=vif.qos_algorithm_type,
+            qos_algorithm_params=vif.qos_algorithm_params,
+            other_config=vif.other_config,
+        )
+        twin.MAC_autogenerated = True
+        twin.metrics = call.store.add(VIFMetrics())
+        call.store.add(twin)
+    return made
+
+
+def _add_disk(call: Call, vm: VM, disk: Copied) -> None:
+    """Give a machine a disk like another's, with the copy of its VDI or, for a drive, the same medium."""
+    original = disk.vbd
+    vdi = disk.vdi if original.type is VbdType.DISK else original.VDI
+    vbd = VBD(
+        VM=vm,
+        VDI=vdi,
+        device=original.device,
+        userdevice=original.userdevice,
+        bootable=original.bootable,
+        mode=original.mode,
+        type=original.type,
+        unpluggable=original.unpluggable,
+        empty=vdi is None,
+        other_config=original.other_config,
+    )
+    vbd.metrics = call.store.add(VBDMetrics())
+    call.store.add(vbd)

@@ -1,0 +1,182 @@
+"""The observer: the only writer of what the hypervisor owns. A lost event costs time, never truth.
+
+It looks at the machine at start, when an event says that something changed, after a lost connection and on a slow
+sweep, and assigns what it sees. It never folds events into a state: it always looks. What clients asked for is not its
+to change, but for machines that it adopted and nobody has changed through the API since.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import monotonic
+
+from agent.classes import VM, Host, Pool
+from agent.errors import XenError
+from agent.lanes import HOST, Lanes
+from agent.model.entity import reference_of
+from agent.observer import domains, metrics, networks, node, storage
+from agent.ports import Machine
+from agent.store.store import Store
+
+log = logging.getLogger(__name__)
+SWEEP_SECONDS = 30.0
+FRESH_SECONDS = 1.0
+
+
+class Observer:
+    """Keeps the store true to one machine."""
+
+    def __init__(self, store: Store, machine: Machine, lanes: Lanes, *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+        self._store = store
+        self._machine = machine
+        self._lanes = lanes
+        self._sweep_seconds = sweep_seconds
+        self._lock = threading.Lock()
+        self._refreshing: set[str] = set()
+        self._defining: set[str] = set()
+        self._behind: set[str] = set()
+        self._measured = 0.0
+        self._measuring: Future[None] | None = None
+        self._stop = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, name="sweep", daemon=True)
+
+    @property
+    def host(self) -> Host:
+        """This host."""
+        return self._store.only(Host)
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of which this host is the only member."""
+        return self._store.only(Pool)
+
+    def start(self) -> None:
+        """Look at everything once, then watch. A hypervisor that does not answer is looked at when it does."""
+        node.ensure(self._store)
+        self._machine.domains.watch(self._changed)
+        self._resync()
+        self._sweeper.start()
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._stop.set()
+
+    def refresh(self, uuid: str) -> None:
+        """Look at one domain and note what it is now. From a worker thread, in the machine's lane."""
+        domains.note(self._store, self.host, uuid, self._machine.domains.look(uuid))
+
+    def redefine(self, vm: VM) -> None:
+        """Let the hypervisor's definition of the machine follow its fields, soon. From any thread."""
+        with self._lock:
+            if vm.ref in self._defining:
+                return
+            self._defining.add(vm.ref)
+        self._lanes.submit(vm.ref, lambda: self._define(vm))
+
+    def measure(self) -> Future[None] | None:
+        """Measure live numbers, unless they are fresh (None). All who ask meanwhile share one measurement."""
+        with self._lock:
+            if self._measuring is not None and not self._measuring.done():
+                return self._measuring
+            if monotonic() - self._measured < FRESH_SECONDS:
+                return None
+            self._measuring = self._lanes.beside(self._measure)
+            return self._measuring
+
+    # --- in worker threads
+
+    def _changed(self, uuid: str | None) -> None:
+        """The driver says that something changed. Called in its thread."""
+        if self._stop.is_set():
+            return
+        if uuid is None:
+            self._lanes.submit(HOST, self._resync)
+            return
+        with self._lock:
+            if uuid in self._refreshing:
+                return
+            self._refreshing.add(uuid)
+        self._lanes.submit(reference_of(uuid), lambda: self._look(uuid))
+
+    def _look(self, uuid: str) -> None:
+        with self._lock:
+            self._refreshing.discard(uuid)
+        try:
+            self.refresh(uuid)
+        except XenError as error:
+            log.warning("domain %s cannot be looked at: %s", uuid, error)
+        except Exception:
+            log.exception("domain %s cannot be understood", uuid)
+
+    def _define(self, vm: VM) -> None:
+        with self._lock:
+            self._defining.discard(vm.ref)
+        if not self._store.is_live(vm) or vm.is_a_template or vm.is_a_snapshot or vm.is_control_domain:
+            return
+        try:
+            if not vm.ours:
+                with self._store.transaction():
+                    vm.ours = True
+            self._machine.domains.define(vm)
+            self._behind.discard(vm.uuid)
+        except XenError as error:
+            self._behind.add(vm.uuid)
+            log.warning("%r cannot be defined yet, which starting it will try again: %s", vm, error)
+        except Exception:
+            log.exception("%r cannot be defined", vm)
+
+    def _resync(self) -> None:
+        """Look at everything. What cannot be seen now stays as it was."""
+        parts: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("host", lambda: node.note(self._store, self._machine.node)),
+            ("networks", lambda: networks.note(self._store, self._machine)),
+            ("storage", lambda: storage.note(self._store, self._machine.storage)),
+            ("domains", self._resync_domains),
+        )
+        for name, look in parts:
+            try:
+                look()
+            except XenError as error:
+                log.warning("%s cannot be looked at now: %s", name, error)
+            except Exception:
+                log.exception("%s cannot be understood", name)
+
+    def _resync_domains(self) -> None:
+        seen = {domain.uuid: domain for domain in self._machine.domains.list()}
+        for uuid, domain in seen.items():
+            if domains.differs(self._store, domain):
+                self._apart(uuid)
+        for vm in self._store.all(VM):
+            if vm.uuid in seen or vm.is_a_template or vm.is_a_snapshot:
+                continue
+            if vm.power_state != "Halted":
+                self._apart(vm.uuid)
+            if vm.ours:
+                self.redefine(vm)
+        for uuid in list(self._behind):
+            if (vm_behind := self._store.known(VM, uuid)) is not None:
+                self.redefine(vm_behind)
+
+    def _apart(self, uuid: str) -> None:
+        """Look in the machine's own lane, so that no verb is under way there; at start there is nobody to wait for."""
+        if self._sweeper.is_alive():
+            self._changed(uuid)
+        else:
+            self._look(uuid)
+
+    def _measure(self) -> None:
+        try:
+            metrics.note(self._store, self._machine.meters.read())
+        except XenError as error:
+            log.warning("live numbers cannot be read now: %s", error)
+        except Exception:
+            log.exception("live numbers cannot be understood")
+        finally:
+            self._measured = monotonic()
+
+    def _sweep(self) -> None:
+        while not self._stop.wait(self._sweep_seconds):
+            self._lanes.submit(HOST, self._resync)

@@ -1,0 +1,225 @@
+"""Domains become machines: their state, their devices and consoles as the hypervisor has them now.
+
+A domain nobody here made is adopted whole. What a client asked for stays as asked; only of a machine that was adopted
+and never changed through the API the configuration follows the hypervisor's too.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from agent.classes import VBD, VDI, VIF, VM, Console, Host, Network, VBDMetrics, VIFMetrics, VMMetrics
+from agent.classes.devices import number_of
+from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, VbdMode, VbdType, VdiType
+from agent.observer.storage import outside_sr
+from agent.ports import SeenDisk, SeenDomain, SeenNic
+from agent.store.store import Store
+
+LIVE = (PowerState.RUNNING, PowerState.PAUSED)
+
+
+def differs(store: Store, seen: SeenDomain) -> bool:
+    """Whether the store does not know this domain as it was just seen, at a cheap look."""
+    vm = store.known(VM, seen.uuid)
+    if vm is None or vm.power_state is not seen.power_state or vm.domid != _domid(seen):
+        return True
+    live = seen.power_state in LIVE
+    attached = {vbd.device for vbd in vm.VBDs if vbd.currently_attached}
+    plugged = {vif.MAC for vif in vm.VIFs if vif.currently_attached}
+    if live and (attached != {disk.target for disk in seen.disks} or plugged != {nic.MAC for nic in seen.nics}):
+        return True
+    return not vm.ours and vm.name_label != _label(seen)
+
+
+def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> None:
+    """Make the machine what was seen; None is a domain that is gone, which is a machine that is halted."""
+    with store.transaction():
+        vm = store.known(VM, uuid)
+        if seen is None:
+            if vm is not None:
+                _halt(store, vm)
+            return
+        if vm is None:
+            vm = _adopt(store, seen)
+        elif not vm.ours:
+            _configure(vm, seen)
+        _devices(store, vm, seen)
+        _state(store, host, vm, seen)
+
+
+def make_parts(store: Store, vm: VM) -> None:
+    """The objects that every machine has from the start. In a transaction."""
+    if vm.metrics is None:
+        vm.metrics = store.add(VMMetrics())
+        vm.metrics.install_time = datetime.now(UTC)
+
+
+def _label(seen: SeenDomain) -> str:
+    return seen.title or seen.name
+
+
+def _domid(seen: SeenDomain) -> int:
+    return seen.domid if seen.power_state in LIVE else -1
+
+
+def _adopt(store: Store, seen: SeenDomain) -> VM:
+    vm = VM()
+    vm.uuid = seen.uuid
+    vm.is_control_domain = seen.is_control_domain
+    _configure(vm, seen)
+    store.add(vm)
+    make_parts(store, vm)
+    return vm
+
+
+def _configure(vm: VM, seen: SeenDomain) -> None:
+    vm.name_label = _label(seen)
+    vm.name_description = seen.description
+    vm.VCPUs_max = seen.VCPUs_max
+    vm.VCPUs_at_startup = min(seen.VCPUs, seen.VCPUs_max)
+    vm.memory_static_max = seen.memory_max
+    vm.memory_dynamic_max = vm.memory_dynamic_min = seen.memory or seen.memory_max
+    vm.memory_static_min = min(vm.memory_static_min, vm.memory_dynamic_min)
+    vm.PV_kernel, vm.PV_ramdisk, vm.PV_args = seen.PV_kernel, seen.PV_ramdisk, seen.PV_args
+    vm.PV_bootloader, vm.PV_bootloader_args = seen.PV_bootloader, seen.PV_bootloader_args
+    vm.domain_type = seen.domain_type
+    hvm = seen.domain_type is DomainType.HVM
+    vm.HVM_boot_policy = "BIOS order" if hvm else ""
+    vm.HVM_boot_params = {"order": seen.boot_order, "firmware": seen.firmware or "bios"} if hvm else {}
+    vm.platform = dict(seen.platform)
+    vm.actions_after_shutdown = seen.actions_after_shutdown
+    vm.actions_after_reboot = seen.actions_after_reboot
+    vm.actions_after_crash = seen.actions_after_crash
+
+
+# --- devices
+
+
+def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
+    live = seen.power_state in LIVE
+    known_disks = {number_of(vbd.userdevice): vbd for vbd in vm.VBDs}
+    for disk in seen.disks:
+        vbd = known_disks.pop(number_of(disk.target), None)
+        if vbd is None and (live or not vm.ours):
+            vbd = _adopt_disk(store, vm, disk)
+        if vbd is not None:
+            vbd.device = disk.target
+            vbd.currently_attached = live
+    known_nics = {vif.MAC.lower(): vif for vif in vm.VIFs}
+    for place, nic in enumerate(seen.nics):
+        vif = known_nics.pop(nic.MAC.lower(), None)
+        if vif is None and (live or not vm.ours):
+            vif = _adopt_nic(store, vm, nic, place)
+        if vif is not None:
+            vif.currently_attached = live
+    for vbd in known_disks.values():
+        vbd.currently_attached = False
+        if not vm.ours:
+            store.destroy(vbd)
+    for vif in known_nics.values():
+        vif.currently_attached = False
+        if not vm.ours:
+            store.destroy(vif)
+
+
+def _adopt_disk(store: Store, vm: VM, disk: SeenDisk) -> VBD:
+    number = number_of(disk.target)
+    vdi = _vdi_at(store, disk) if disk.source else None
+    vbd = VBD(
+        VM=vm,
+        VDI=vdi,
+        device=disk.target,
+        userdevice=disk.target if number is None else str(number),
+        mode=VbdMode.RO if disk.read_only or disk.cdrom else VbdMode.RW,
+        type=VbdType.CD if disk.cdrom else VbdType.DISK,
+        bootable=number == 0,
+        empty=vdi is None,
+    )
+    vbd.metrics = store.add(VBDMetrics())
+    return store.add(vbd)
+
+
+def _vdi_at(store: Store, disk: SeenDisk) -> VDI:
+    for vdi in store.all(VDI):
+        if vdi.location == disk.source:
+            return vdi
+    vdi = VDI(
+        SR=outside_sr(store),
+        name_label=disk.source.rsplit("/", 1)[-1],
+        type=VdiType.USER,
+        virtual_size=0,
+        read_only=disk.read_only,
+        sm_config={"type": disk.format},
+    )
+    vdi.location = disk.source
+    return store.add(vdi)
+
+
+def _adopt_nic(store: Store, vm: VM, nic: SeenNic, place: int) -> VIF:
+    taken = {vif.device for vif in vm.VIFs}
+    while str(place) in taken:
+        place += 1
+    vif = VIF(VM=vm, network=_network_of(store, nic), device=str(place), MAC=nic.MAC)
+    vif.metrics = store.add(VIFMetrics())
+    return store.add(vif)
+
+
+def _network_of(store: Store, nic: SeenNic) -> Network:
+    for network in store.all(Network):
+        if (nic.bridge and network.bridge == nic.bridge) or (nic.network and network.name_label == nic.network):
+            return network
+    name = nic.bridge or nic.network or "without a network"
+    return store.add(Network(name_label=name, bridge=nic.bridge, managed=False))
+
+
+# --- state
+
+
+def _halt(store: Store, vm: VM) -> None:
+    vm.power_state, vm.domid, vm.resident_on = PowerState.HALTED, -1, None
+    for vbd in vm.VBDs:
+        vbd.currently_attached = False
+    for vif in vm.VIFs:
+        vif.currently_attached = False
+    for console in vm.consoles:
+        store.destroy(console)
+    if vm.metrics is not None:
+        vm.metrics.state, vm.metrics.VCPUs_number, vm.metrics.memory_actual = (), 0, 0
+        vm.metrics.VCPUs_utilisation, vm.metrics.VCPUs_CPU, vm.metrics.VCPUs_flags = {}, {}, {}
+
+
+def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
+    if seen.power_state not in LIVE:
+        _halt(store, vm)
+        vm.power_state = seen.power_state
+        return
+    booted = vm.domid != seen.domid
+    vm.power_state, vm.domid, vm.resident_on = seen.power_state, seen.domid, host
+    metrics = vm.metrics
+    if metrics is None:
+        make_parts(store, vm)
+        metrics = vm.metrics
+    assert metrics is not None
+    if booted:
+        metrics.start_time = datetime.now(UTC).replace(microsecond=0)
+    metrics.state = ("paused",) if seen.power_state is PowerState.PAUSED else ("running",)
+    metrics.VCPUs_number = seen.VCPUs
+    metrics.memory_actual = seen.memory
+    metrics.hvm = seen.domain_type is DomainType.HVM
+    metrics.current_domain_type = seen.domain_type
+    _consoles(store, vm, seen)
+
+
+def _consoles(store: Store, vm: VM, seen: SeenDomain) -> None:
+    schemes = {"rfb": "vnc", "vt100": "file"}
+    wanted = {
+        f"{schemes[console.protocol]}://{console.location}": ConsoleProtocol(console.protocol)
+        for console in seen.consoles
+    }
+    for console in vm.consoles:
+        if wanted.pop(console.location, None) is None:
+            store.destroy(console)
+    for location, protocol in wanted.items():
+        made = Console()
+        made.VM, made.location, made.protocol = vm, location, protocol
+        store.add(made, volatile=True)

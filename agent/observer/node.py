@@ -1,0 +1,113 @@
+"""The host as the driver sees it becomes the objects host, pool, host_cpu, PIF and their metrics."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import Sequence
+
+from agent.classes import PIF, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
+from agent.classes.enums import IpConfigurationMode
+from agent.ports import Node, SeenHost, SeenInterface
+from agent.store.store import Store
+
+API_MAJOR, API_MINOR = 2, 21
+"""The version of xapi's data model that clients may expect the messages of."""
+
+
+def ensure(store: Store) -> None:
+    """Make the one host and the one pool, the first time. Their uuids stay for good."""
+    with store.transaction():
+        if not store.count("host"):
+            host = Host()
+            host.metrics = store.add(HostMetrics())
+            store.add(host)
+        host = store.only(Host)
+        host.API_version_major, host.API_version_minor = API_MAJOR, API_MINOR
+        host.API_version_vendor = "xen-host-agent"
+        if not store.count("pool"):
+            pool = Pool()
+            pool.master = host
+            store.add(pool)
+
+
+def note(store: Store, node: Node) -> None:
+    """Make host, processors and cards what was seen."""
+    seen, cpus, interfaces = node.host(), node.cpus(), node.interfaces()
+    with store.transaction():
+        host = store.only(Host)
+        _host(store, host, seen)
+        known = {cpu.number: cpu for cpu in host.host_CPUs}
+        for one in cpus:
+            cpu = known.pop(one.number, None)
+            if cpu is None:
+                cpu = HostCpu()
+                cpu.host, cpu.number = host, one.number
+                store.add(cpu)
+            cpu.vendor, cpu.modelname, cpu.speed = one.vendor, one.modelname, one.speed
+            cpu.family, cpu.model, cpu.stepping = one.family, one.model, one.stepping
+            cpu.flags, cpu.features = one.flags, one.features
+        for cpu in known.values():
+            store.destroy(cpu)
+        _cards(store, host, interfaces)
+
+
+def _host(store: Store, host: Host, seen: SeenHost) -> None:
+    if not host.name_label:
+        host.name_label = seen.hostname
+    if host.metrics is not None:
+        host.metrics.live = True
+        host.metrics.memory_total = seen.memory_total
+    host.hostname, host.address = seen.hostname, seen.address
+    host.software_version = dict(seen.software_version)
+    host.capabilities = tuple(seen.capabilities)
+    host.cpu_configuration, host.cpu_info = dict(seen.cpu_configuration), dict(seen.cpu_info)
+    host.sched_policy = seen.sched_policy
+    host.supported_bootloaders = tuple(seen.supported_bootloaders)
+    host.bios_strings = dict(seen.bios_strings)
+    started = f"{seen.boot_time.timestamp():.1f}"
+    if host.other_config.get("boot_time", "0").split(".")[0] != started.split(".")[0]:
+        host.other_config = {**host.other_config, "boot_time": started}
+    pool = store.only(Pool)
+    pool.cpu_info = {**seen.cpu_info}
+
+
+def _cards(store: Store, host: Host, interfaces: Sequence[SeenInterface]) -> None:
+    known = {pif.device: pif for pif in host.PIFs}
+    for seen in interfaces:
+        pif = known.pop(seen.device, None)
+        if pif is None:
+            pif = _adopt(store, host, seen)
+        pif.MAC, pif.MTU, pif.VLAN, pif.physical = seen.MAC, seen.MTU, seen.VLAN, seen.physical
+        pif.IP, pif.netmask, pif.gateway, pif.DNS, pif.IPv6 = (
+            seen.IP,
+            seen.netmask,
+            seen.gateway,
+            seen.DNS,
+            tuple(seen.IPv6),
+        )
+        pif.management = bool(seen.IP) and host.address == seen.IP
+        pif.ip_configuration_mode = IpConfigurationMode.STATIC if seen.IP else IpConfigurationMode.NONE
+        pif.currently_attached = True
+        metrics = pif.metrics
+        if metrics is not None:
+            metrics.carrier, metrics.speed, metrics.duplex = seen.carrier, seen.speed, seen.duplex
+            metrics.vendor_id, metrics.vendor_name = seen.vendor_id, seen.vendor_name
+            metrics.device_id, metrics.device_name = seen.device_id, seen.device_name
+            metrics.pci_bus_path = seen.pci_bus_path
+    for pif in known.values():
+        store.destroy(pif)
+
+
+def _adopt(store: Store, host: Host, seen: SeenInterface) -> PIF:
+    network = next((each for each in store.all(Network) if seen.bridge and each.bridge == seen.bridge), None)
+    if network is None:
+        uuid = str(uuids.uuid5(uuids.UUID(host.uuid), f"network of {seen.bridge or seen.device}"))
+        network = store.known(Network, uuid)
+    if network is None:
+        label = f"Network of {seen.bridge or seen.device}"
+        network = Network(name_label=label, bridge=seen.bridge, MTU=seen.MTU, managed=False)
+        network.uuid = uuid
+        store.add(network)
+    pif = PIF(device=seen.device, host=host, network=network, MAC=seen.MAC, MTU=seen.MTU, VLAN=seen.VLAN)
+    pif.metrics = store.add(PIFMetrics())
+    return store.add(pif)

@@ -1,0 +1,129 @@
+"""Pools become storage repositories, volumes disks. What is found is adopted; what is gone is marked, never
+forgotten.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid as uuids
+from collections.abc import Sequence
+
+from agent.classes import PBD, SR, VDI, Host, Pool
+from agent.classes.enums import VdiType
+from agent.errors import XenError
+from agent.ports import SeenPool, SeenVolume, Storage
+from agent.store.store import Store
+
+log = logging.getLogger(__name__)
+OUTSIDE = "outside"
+"""The type of the one SR that stands for disks outside of any pool."""
+
+
+def outside_sr(store: Store) -> SR:
+    """The SR of disks that machines use and that lie in no pool. In a transaction."""
+    host = store.only(Host)
+    uuid = str(uuids.uuid5(uuids.UUID(host.uuid), OUTSIDE))
+    sr = store.known(SR, uuid)
+    if sr is None:
+        sr = SR(type=OUTSIDE, content_type="user", name_label="Disks outside of any storage")
+        sr.uuid = uuid
+        sr.name_description = (
+            "Files and devices that machines use and that no storage pool has; the agent only names them"
+        )
+        store.add(sr)
+    return sr
+
+
+def note(store: Store, storage: Storage) -> None:
+    """Make storage and disks what was seen, and attach again what the hypervisor has forgotten."""
+    seen = {pool.uuid: pool for pool in storage.pools()}
+    with store.transaction():
+        for pool in seen.values():
+            _pool(store, pool)
+    for sr in store.all(SR):
+        if sr.uuid not in seen and sr.type != OUTSIDE:
+            _attach_again(store, storage, sr)
+        if any(pbd.currently_attached for pbd in sr.PBDs):
+            try:
+                scan(store, storage, sr)
+            except XenError as error:
+                log.warning("%r cannot be scanned: %s", sr, error)
+    _choose_default(store)
+
+
+def scan(store: Store, storage: Storage, sr: SR) -> None:
+    """Look at the volumes of an attached SR and at its room."""
+    volumes = storage.scan(sr)
+    size, used = storage.usage(sr)
+    with store.transaction():
+        if store.is_live(sr):
+            _volumes(store, sr, volumes)
+            sr.physical_size, sr.physical_utilisation = size, used
+            sr.virtual_allocation = sum(vdi.virtual_size for vdi in sr.VDIs)
+
+
+def measure_room(store: Store, storage: Storage, sr: SR) -> None:
+    """Note how much room there is, after something was made or removed."""
+    size, used = storage.usage(sr)
+    with store.transaction():
+        if store.is_live(sr):
+            sr.physical_size, sr.physical_utilisation = size, used
+            sr.virtual_allocation = sum(vdi.virtual_size for vdi in sr.VDIs)
+
+
+def _pool(store: Store, seen: SeenPool) -> None:
+    sr = store.known(SR, seen.uuid)
+    if sr is None:
+        content = "iso" if seen.type == "iso" else "user"
+        sr = SR(name_label=seen.name, type=seen.type, content_type=content)
+        sr.uuid = seen.uuid
+        store.add(sr)
+    if not sr.PBDs:
+        store.add(PBD(host=store.only(Host), SR=sr, device_config=dict(seen.device_config)))
+    for pbd in sr.PBDs:
+        pbd.currently_attached = seen.active
+    if seen.active:
+        sr.physical_size, sr.physical_utilisation = seen.capacity, seen.allocation
+
+
+def _attach_again(store: Store, storage: Storage, sr: SR) -> None:
+    for pbd in sr.PBDs:
+        try:
+            storage.attach(pbd)
+            attached = True
+        except XenError as error:
+            log.warning("%r cannot be attached: %s", sr, error)
+            attached = False
+        with store.transaction():
+            pbd.currently_attached = attached
+
+
+def _volumes(store: Store, sr: SR, volumes: Sequence[SeenVolume]) -> None:
+    known = {vdi.location: vdi for vdi in sr.VDIs}
+    for seen in volumes:
+        vdi = known.pop(seen.location, None)
+        if vdi is None:
+            vdi = VDI(
+                SR=sr,
+                name_label=seen.name,
+                type=VdiType.USER,
+                virtual_size=seen.capacity,
+                read_only=seen.read_only,
+                sm_config={"type": seen.format},
+            )
+            vdi.location = seen.location
+            store.add(vdi)
+        vdi.missing = False
+        vdi.physical_utilisation = seen.allocation
+        vdi.virtual_size = seen.capacity
+    for vdi in known.values():
+        vdi.missing = True
+
+
+def _choose_default(store: Store) -> None:
+    pool = store.only(Pool)
+    if pool.default_SR is None:
+        usable = [sr for sr in store.all(SR) if sr.content_type != "iso" and sr.type != OUTSIDE and sr.PBDs]
+        if usable:
+            with store.transaction():
+                pool.default_SR = usable[0]
