@@ -23,4 +23,27 @@ from agent.classes.vm import VM
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
 
-__all__ = ["Console", "Event", "Host", "HostCpu", "HostMetrics", "Network", "PBD", "PIF", "PIFMetrics", "Pool", "SR", "Session", "Task", "User", "VBD", "VBDMetrics", "VDI", "VIF", "VIFMetrics", "VM", "VMGuestMetrics", "VMMetrics"]
+__all__ = [
+    "PBD",
+    "PIF",
+    "SR",
+    "VBD",
+    "VDI",
+    "VIF",
+    "VM",
+    "Console",
+    "Event",
+    "Host",
+    "HostCpu",
+    "HostMetrics",
+    "Network",
+    "PIFMetrics",
+    "Pool",
+    "Session",
+    "Task",
+    "User",
+    "VBDMetrics",
+    "VIFMetrics",
+    "VMGuestMetrics",
+    "VMMetrics",
+]

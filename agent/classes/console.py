@@ -1,10 +1,11 @@
-"""The class console."""
+"""The class console. The bytes of a console travel through ``agent.http``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from agent.classes import checks
 from agent.classes.enums import ConsoleProtocol
 from agent.model.entity import Entity, readwrite, runtime
 from agent.roles import Role
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Console(Entity, name="console", role=Role.VM_ADMIN, creates=True, destroys=True, lane="VM"):
-    """TODO."""
+    """A console of a running machine: its screen, or its terminal."""
 
-    uuid: str = runtime("TODO uuid")
-    protocol: ConsoleProtocol = runtime("TODO protocol", default=ConsoleProtocol.VT100)
-    location: str = runtime("TODO location", default="")
-    VM: m.VM = runtime("TODO VM", bound="consoles", part=True)
-    other_config: Mapping[str, str] = readwrite("TODO other config", default={})
+    uuid: str = runtime("permanent name of this console")
+    protocol: ConsoleProtocol = runtime(
+        "what the console speaks: rfb (VNC) for a screen, vt100 for a terminal", default=ConsoleProtocol.VT100
+    )
+    location: str = runtime("URL at which the console is reached", default="")
+    VM: m.VM = runtime("machine that the console belongs to", bound="consoles", part=True)
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+    )

@@ -1,4 +1,8 @@
-"""The closed lists of words that fields take, each under its wire name. A value here may be met; what the agent emits is decided where it is set."""
+"""The closed lists of words that fields take, each under its name on the wire. The first of a list is the neutral one.
+
+A list has the words of today's xapi and of the 1.0 reference. Which of them the agent ever sends is decided where a
+field is set, not here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from agent.model.types import WireEnum
 
 
 class TaskStatus(WireEnum, name="task_status_type"):
-    """TODO task_status_type."""
+    """How a task stands: under way, or how it ended. CANCELLING has been told to stop and has not yet."""
 
     PENDING = "pending"
     SUCCESS = "success"
@@ -16,14 +20,14 @@ class TaskStatus(WireEnum, name="task_status_type"):
 
 
 class TaskOperation(WireEnum, name="task_allowed_operations"):
-    """TODO task_allowed_operations."""
+    """What can be done to a task itself."""
 
     CANCEL = "cancel"
     DESTROY = "destroy"
 
 
 class EventOperation(WireEnum, name="event_operation"):
-    """TODO event_operation."""
+    """What happened to the object of an event."""
 
     ADD = "add"
     DEL = "del"
@@ -31,7 +35,7 @@ class EventOperation(WireEnum, name="event_operation"):
 
 
 class PoolOperation(WireEnum, name="pool_allowed_operations"):
-    """TODO pool_allowed_operations."""
+    """What can be done to a pool. The agent has one pool of one host, and allows none of it."""
 
     HA_ENABLE = "ha_enable"
     HA_DISABLE = "ha_disable"
@@ -52,22 +56,22 @@ class PoolOperation(WireEnum, name="pool_allowed_operations"):
 
 
 class TelemetryFrequency(WireEnum, name="telemetry_frequency"):
-    """TODO telemetry_frequency."""
+    """How often xapi collects telemetry; the agent collects none."""
 
-    DAILY = "daily"
     WEEKLY = "weekly"
+    DAILY = "daily"
     MONTHLY = "monthly"
 
 
 class UpdateSyncFrequency(WireEnum, name="update_sync_frequency"):
-    """TODO update_sync_frequency."""
+    """How often xapi looks for updates; the agent looks for none."""
 
-    DAILY = "daily"
     WEEKLY = "weekly"
+    DAILY = "daily"
 
 
 class HostOperation(WireEnum, name="host_allowed_operations"):
-    """TODO host_allowed_operations."""
+    """What can be done to or on a host."""
 
     PROVISION = "provision"
     EVACUATE = "evacuate"
@@ -82,7 +86,7 @@ class HostOperation(WireEnum, name="host_allowed_operations"):
 
 
 class HostDisplay(WireEnum, name="host_display"):
-    """TODO host_display."""
+    """Whether the host's own screen shows its console, now and after the next reboot."""
 
     ENABLED = "enabled"
     DISABLE_ON_REBOOT = "disable_on_reboot"
@@ -91,7 +95,7 @@ class HostDisplay(WireEnum, name="host_display"):
 
 
 class UpdateGuidances(WireEnum, name="update_guidances"):
-    """TODO update_guidances."""
+    """What an update asks to be restarted; the agent installs no updates and gives none."""
 
     REBOOT_HOST = "reboot_host"
     REBOOT_HOST_ON_LIVEPATCH_FAILURE = "reboot_host_on_livepatch_failure"
@@ -103,32 +107,35 @@ class UpdateGuidances(WireEnum, name="update_guidances"):
 
 
 class LatestSyncedUpdatesAppliedState(WireEnum, name="latest_synced_updates_applied_state"):
-    """TODO latest_synced_updates_applied_state."""
+    """Whether the host has all updates that its pool knows of."""
 
+    UNKNOWN = "unknown"
     YES = "yes"
     NO = "no"
-    UNKNOWN = "unknown"
 
 
 class HostNumaAffinityPolicy(WireEnum, name="host_numa_affinity_policy"):
-    """TODO host_numa_affinity_policy."""
+    """How machines are placed on NUMA nodes."""
 
+    DEFAULT_POLICY = "default_policy"
     ANY = "any"
     BEST_EFFORT = "best_effort"
-    DEFAULT_POLICY = "default_policy"
 
 
 class HostNtpMode(WireEnum, name="host_ntp_mode"):
-    """TODO host_ntp_mode."""
+    """Where a host that xapi sets up takes its time servers from."""
 
+    FACTORY = "Factory"
     DHCP = "DHCP"
     CUSTOM = "Custom"
-    FACTORY = "Factory"
     DISABLED = "Disabled"
 
 
 class PowerState(WireEnum, name="vm_power_state"):
-    """TODO vm_power_state."""
+    """Whether a machine runs.
+
+    CRASHED and UNKNOWN are of the 1.0 reference; the agent sends neither, since today's clients do not know them.
+    """
 
     HALTED = "Halted"
     PAUSED = "Paused"
@@ -139,14 +146,14 @@ class PowerState(WireEnum, name="vm_power_state"):
 
 
 class OnNormalExit(WireEnum, name="on_normal_exit"):
-    """TODO on_normal_exit."""
+    """What becomes of a machine whose guest shut down or rebooted."""
 
     DESTROY = "destroy"
     RESTART = "restart"
 
 
 class OnCrash(WireEnum, name="on_crash_behaviour"):
-    """TODO on_crash_behaviour."""
+    """What becomes of a machine whose guest crashed."""
 
     DESTROY = "destroy"
     COREDUMP_AND_DESTROY = "coredump_and_destroy"
@@ -157,7 +164,7 @@ class OnCrash(WireEnum, name="on_crash_behaviour"):
 
 
 class VmOperation(WireEnum, name="vm_operations"):
-    """TODO vm_operations."""
+    """What can be done to a machine: the words of allowed_operations, current_operations and blocked_operations."""
 
     SNAPSHOT = "snapshot"
     CLONE = "clone"
@@ -212,7 +219,7 @@ class VmOperation(WireEnum, name="vm_operations"):
 
 
 class OnSoftrebootBehavior(WireEnum, name="on_softreboot_behavior"):
-    """TODO on_softreboot_behavior."""
+    """What becomes of a machine whose guest asked for a new kernel without a reboot (kexec)."""
 
     SOFT_REBOOT = "soft_reboot"
     DESTROY = "destroy"
@@ -221,17 +228,17 @@ class OnSoftrebootBehavior(WireEnum, name="on_softreboot_behavior"):
 
 
 class DomainType(WireEnum, name="domain_type"):
-    """TODO domain_type."""
+    """How the guest is virtualised. UNSPECIFIED leaves it to HVM_boot_policy: empty is PV, anything else HVM."""
 
+    UNSPECIFIED = "unspecified"
     HVM = "hvm"
     PV = "pv"
     PV_IN_PVH = "pv_in_pvh"
     PVH = "pvh"
-    UNSPECIFIED = "unspecified"
 
 
 class VmSecurebootCertificatesState(WireEnum, name="vm_secureboot_certificates_state"):
-    """TODO vm_secureboot_certificates_state."""
+    """Whether the machine's Secure Boot certificates are the newest that its host has."""
 
     OK = "ok"
     UPDATE_AVAILABLE = "update_available"
@@ -239,35 +246,35 @@ class VmSecurebootCertificatesState(WireEnum, name="vm_secureboot_certificates_s
 
 
 class Tristate(WireEnum, name="tristate_type"):
-    """TODO tristate_type."""
+    """Yes, no, or nobody said."""
 
+    UNSPECIFIED = "unspecified"
     YES = "yes"
     NO = "no"
-    UNSPECIFIED = "unspecified"
 
 
 class NetworkOperation(WireEnum, name="network_operations"):
-    """TODO network_operations."""
+    """What can be done to a network."""
 
     ATTACHING = "attaching"
 
 
 class NetworkDefaultLockingMode(WireEnum, name="network_default_locking_mode"):
-    """TODO network_default_locking_mode."""
+    """What a card in the mode network_default may send."""
 
     UNLOCKED = "unlocked"
     DISABLED = "disabled"
 
 
 class NetworkPurpose(WireEnum, name="network_purpose"):
-    """TODO network_purpose."""
+    """What a network is set aside for in xapi."""
 
     NBD = "nbd"
     INSECURE_NBD = "insecure_nbd"
 
 
 class VifOperation(WireEnum, name="vif_operations"):
-    """TODO vif_operations."""
+    """What can be done to a virtual network card."""
 
     ATTACH = "attach"
     PLUG = "plug"
@@ -275,7 +282,7 @@ class VifOperation(WireEnum, name="vif_operations"):
 
 
 class VifLockingMode(WireEnum, name="vif_locking_mode"):
-    """TODO vif_locking_mode."""
+    """Which packets of a virtual network card its host lets pass."""
 
     NETWORK_DEFAULT = "network_default"
     LOCKED = "locked"
@@ -284,7 +291,7 @@ class VifLockingMode(WireEnum, name="vif_locking_mode"):
 
 
 class VifIpv4ConfigurationMode(WireEnum, name="vif_ipv4_configuration_mode"):
-    """TODO vif_ipv4_configuration_mode."""
+    """How xapi has a guest's agent set up IPv4."""
 
     NONE = "None"
     STATIC = "Static"
@@ -292,7 +299,7 @@ class VifIpv4ConfigurationMode(WireEnum, name="vif_ipv4_configuration_mode"):
 
 
 class VifIpv6ConfigurationMode(WireEnum, name="vif_ipv6_configuration_mode"):
-    """TODO vif_ipv6_configuration_mode."""
+    """How xapi has a guest's agent set up IPv6."""
 
     NONE = "None"
     STATIC = "Static"
@@ -300,7 +307,7 @@ class VifIpv6ConfigurationMode(WireEnum, name="vif_ipv6_configuration_mode"):
 
 
 class IpConfigurationMode(WireEnum, name="ip_configuration_mode"):
-    """TODO ip_configuration_mode."""
+    """How a network card of the host gets its IPv4 address."""
 
     NONE = "None"
     DHCP = "DHCP"
@@ -308,7 +315,7 @@ class IpConfigurationMode(WireEnum, name="ip_configuration_mode"):
 
 
 class Ipv6ConfigurationMode(WireEnum, name="ipv6_configuration_mode"):
-    """TODO ipv6_configuration_mode."""
+    """How a network card of the host gets its IPv6 addresses."""
 
     NONE = "None"
     DHCP = "DHCP"
@@ -317,22 +324,22 @@ class Ipv6ConfigurationMode(WireEnum, name="ipv6_configuration_mode"):
 
 
 class PrimaryAddressType(WireEnum, name="primary_address_type"):
-    """TODO primary_address_type."""
+    """Which of its addresses a network card of the host is managed through."""
 
     IPV4 = "IPv4"
     IPV6 = "IPv6"
 
 
 class PifIgmpStatus(WireEnum, name="pif_igmp_status"):
-    """TODO pif_igmp_status."""
+    """Whether the bridge above a network card of the host snoops IGMP."""
 
+    UNKNOWN = "unknown"
     ENABLED = "enabled"
     DISABLED = "disabled"
-    UNKNOWN = "unknown"
 
 
 class StorageOperation(WireEnum, name="storage_operations"):
-    """TODO storage_operations."""
+    """What can be done to or in a storage."""
 
     SCAN = "scan"
     DESTROY = "destroy"
@@ -365,10 +372,10 @@ class StorageOperation(WireEnum, name="storage_operations"):
 
 
 class VdiType(WireEnum, name="vdi_type"):
-    """TODO vdi_type."""
+    """What a disk is for."""
 
-    SYSTEM = "system"
     USER = "user"
+    SYSTEM = "system"
     EPHEMERAL = "ephemeral"
     SUSPEND = "suspend"
     CRASHDUMP = "crashdump"
@@ -381,7 +388,7 @@ class VdiType(WireEnum, name="vdi_type"):
 
 
 class VdiOperation(WireEnum, name="vdi_operations"):
-    """TODO vdi_operations."""
+    """What can be done to a disk."""
 
     CLONE = "clone"
     COPY = "copy"
@@ -405,29 +412,29 @@ class VdiOperation(WireEnum, name="vdi_operations"):
 
 
 class OnBoot(WireEnum, name="on_boot"):
-    """TODO on_boot."""
+    """Whether a disk keeps what was written to it when its machine boots anew."""
 
-    RESET = "reset"
     PERSIST = "persist"
+    RESET = "reset"
 
 
 class VbdMode(WireEnum, name="vbd_mode"):
-    """TODO vbd_mode."""
+    """Whether the guest may write."""
 
-    RO = "RO"
     RW = "RW"
+    RO = "RO"
 
 
 class VbdType(WireEnum, name="vbd_type"):
-    """TODO vbd_type."""
+    """What the guest takes the device for."""
 
-    CD = "CD"
     DISK = "Disk"
+    CD = "CD"
     FLOPPY = "Floppy"
 
 
 class VbdOperation(WireEnum, name="vbd_operations"):
-    """TODO vbd_operations."""
+    """What can be done to a disk or drive of a machine."""
 
     ATTACH = "attach"
     EJECT = "eject"
@@ -440,7 +447,7 @@ class VbdOperation(WireEnum, name="vbd_operations"):
 
 
 class ConsoleProtocol(WireEnum, name="console_protocol"):
-    """TODO console_protocol."""
+    """What a console speaks: text of a terminal, VNC's remote framebuffer, or Windows' remote desktop."""
 
     VT100 = "vt100"
     RFB = "rfb"

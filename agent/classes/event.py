@@ -1,4 +1,4 @@
-"""The class event."""
+"""The class event. Events are waited for in ``agent.messages.event``; no object of this class is ever stored."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from agent.roles import Role
 
 
 class Event(Entity, name="event", role=Role.POOL_OPERATOR, stored=False):
-    """TODO."""
+    """A change of one object, as event.next and event.from tell it."""
 
-    id: int = constructor("TODO id", default=0)
-    timestamp: datetime = constructor("TODO timestamp", default=EPOCH)
-    class_: str = constructor("TODO class", default="")
-    operation: EventOperation = constructor("TODO operation", default=EventOperation.ADD)
-    ref: str = constructor("TODO ref", default="")
-    obj_uuid: str = constructor("TODO obj uuid", default="")
+    id: int = constructor("number of the change; later ones have higher numbers", default=0)
+    timestamp: datetime = constructor("when the change was made durable", default=EPOCH)
+    class_: str = constructor("class of the object that changed, in lower case", default="")
+    operation: EventOperation = constructor("add, mod or del", default=EventOperation.ADD)
+    ref: str = constructor("reference of the object that changed", default="")
+    obj_uuid: str = constructor("uuid of the object that changed", default="")

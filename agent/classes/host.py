@@ -1,4 +1,8 @@
-"""The class host."""
+"""The class host: the machine that the agent runs on. What it is, is read from below; much of xapi's host is not here.
+
+The host's own set-up (its name, network, time, certificates, ssh) belongs to its operating system. The agent reports
+what it can see of it, and refuses to pretend that it changed the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from agent.classes.enums import HostDisplay, HostNtpMode, HostNumaAffinityPolicy, HostOperation, LatestSyncedUpdatesAppliedState, UpdateGuidances
+from agent.classes import checks, lifecycle
+from agent.classes.absent import Blobs
+from agent.classes.enums import (
+    HostDisplay,
+    HostNtpMode,
+    HostNumaAffinityPolicy,
+    HostOperation,
+    LatestSyncedUpdatesAppliedState,
+    UpdateGuidances,
+)
 from agent.model.entity import Entity, constructor, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
@@ -16,89 +29,173 @@ if TYPE_CHECKING:
 
 
 class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
-    """TODO."""
+    """A physical machine that runs Xen, and the agent in its control domain."""
 
-    uuid: str = runtime("TODO uuid")
-    name_label: str = readwrite("TODO name label", default="")
-    name_description: str = readwrite("TODO name description", default="")
-    API_version_major: int = runtime("TODO API version major", default=0)
-    API_version_minor: int = runtime("TODO API version minor", default=0)
-    API_version_vendor: str = runtime("TODO API version vendor", default="")
-    API_version_vendor_implementation: Mapping[str, str] = runtime("TODO API version vendor implementation", default={})
-    enabled: bool = runtime("TODO enabled", default=False, kept=True)
-    software_version: Mapping[str, str] = runtime("TODO software version", default={})
-    other_config: Mapping[str, str] = readwrite("TODO other config", default={})
-    capabilities: tuple[str, ...] = runtime("TODO capabilities", default=())
-    cpu_configuration: Mapping[str, str] = runtime("TODO cpu configuration", default={})
-    sched_policy: str = runtime("TODO sched policy", default="")
-    supported_bootloaders: tuple[str, ...] = runtime("TODO supported bootloaders", default=())
-    resident_VMs: tuple[m.VM, ...] = runtime("TODO resident VMs", default=())
-    logging: Mapping[str, str] = readwrite("TODO logging", default={})
-    PIFs: tuple[m.PIF, ...] = runtime("TODO PIFs", default=())
-    suspend_image_sr: m.SR | None = readwrite("TODO suspend image sr", default=None, weak=True)
-    crash_dump_sr: m.SR | None = readwrite("TODO crash dump sr", default=None, weak=True)
-    PBDs: tuple[m.PBD, ...] = runtime("TODO PBDs", default=())
-    PPCIs: tuple[Entity, ...] = runtime("TODO PPCIs", default=(), to="PPCI")
-    PSCSIs: tuple[Entity, ...] = runtime("TODO PSCSIs", default=(), to="PSCSI")
-    PSCSI_HBAs: tuple[Entity, ...] = runtime("TODO PSCSI HBAs", default=(), to="PSCSI_HBA")
-    host_CPUs: tuple[m.HostCpu, ...] = runtime("TODO host CPUs", default=())
-    metrics: m.HostMetrics | None = runtime("TODO metrics", default=None, kept=True, owns=True)
-    resident_cpu_pools: tuple[Entity, ...] = runtime("TODO resident cpu pools", default=(), to="cpu_pool")
-    memory_overhead: int = runtime("TODO memory overhead", default=0)
-    allowed_operations: tuple[HostOperation, ...] = runtime("TODO allowed operations", default=())
-    current_operations: Mapping[str, HostOperation] = runtime("TODO current operations", default={})
-    crashdumps: tuple[Entity, ...] = runtime("TODO crashdumps", default=(), to="host_crashdump")
-    patches: tuple[Entity, ...] = runtime("TODO patches", default=(), to="host_patch")
-    updates: tuple[Entity, ...] = runtime("TODO updates", default=(), to="pool_update")
-    cpu_info: Mapping[str, str] = runtime("TODO cpu info", default={})
-    hostname: str = readwrite("TODO hostname", default="")
-    address: str = readwrite("TODO address", default="")
-    license_params: Mapping[str, str] = runtime("TODO license params", default={})
-    ha_statefiles: tuple[str, ...] = runtime("TODO ha statefiles", default=())
-    ha_network_peers: tuple[str, ...] = runtime("TODO ha network peers", default=())
-    blobs: Mapping[str, str] = runtime("TODO blobs", default={})
-    tags: tuple[str, ...] = readwrite("TODO tags", default=(), role=Role.VM_OPERATOR)
-    external_auth_type: str = runtime("TODO external auth type", default="")
-    external_auth_service_name: str = runtime("TODO external auth service name", default="")
-    external_auth_configuration: Mapping[str, str] = runtime("TODO external auth configuration", default={})
-    edition: str = runtime("TODO edition", default="")
-    license_server: Mapping[str, str] = readwrite("TODO license server", default={})
-    bios_strings: Mapping[str, str] = runtime("TODO bios strings", default={})
-    power_on_mode: str = runtime("TODO power on mode", default="")
-    power_on_config: Mapping[str, str] = runtime("TODO power on config", default={})
-    local_cache_sr: m.SR | None = constructor("TODO local cache sr", default=None, weak=True)
-    chipset_info: Mapping[str, str] = runtime("TODO chipset info", default={})
-    PCIs: tuple[Entity, ...] = runtime("TODO PCIs", default=(), to="PCI")
-    PGPUs: tuple[Entity, ...] = runtime("TODO PGPUs", default=(), to="PGPU")
-    PUSBs: tuple[Entity, ...] = runtime("TODO PUSBs", default=(), to="PUSB")
-    ssl_legacy: bool = readwrite("TODO ssl legacy", default=True)
-    guest_VCPUs_params: Mapping[str, str] = readwrite("TODO guest VCPUs params", default={})
-    display: HostDisplay = readwrite("TODO display", default=HostDisplay.ENABLED)
-    virtual_hardware_platform_versions: tuple[int, ...] = runtime("TODO virtual hardware platform versions", default=())
-    control_domain: m.VM | None = runtime("TODO control domain", default=None, weak=True)
-    updates_requiring_reboot: tuple[Entity, ...] = runtime("TODO updates requiring reboot", default=(), to="pool_update")
-    features: tuple[Entity, ...] = runtime("TODO features", default=(), to="Feature")
-    iscsi_iqn: str = readwrite("TODO iscsi iqn", default="")
-    multipathing: bool = readwrite("TODO multipathing", default=False)
-    uefi_certificates: str = readwrite("TODO uefi certificates", default="")
-    certificates: tuple[Entity, ...] = runtime("TODO certificates", default=(), to="Certificate")
-    editions: tuple[str, ...] = runtime("TODO editions", default=())
-    pending_guidances: tuple[UpdateGuidances, ...] = runtime("TODO pending guidances", default=())
-    tls_verification_enabled: bool = runtime("TODO tls verification enabled", default=False)
-    last_software_update: datetime = runtime("TODO last software update", default=EPOCH)
-    https_only: bool = runtime("TODO https only", default=False)
-    latest_synced_updates_applied: LatestSyncedUpdatesAppliedState = runtime("TODO latest synced updates applied", default=LatestSyncedUpdatesAppliedState.UNKNOWN)
-    numa_affinity_policy: HostNumaAffinityPolicy = runtime("TODO numa affinity policy", default=HostNumaAffinityPolicy.DEFAULT_POLICY)
-    pending_guidances_recommended: tuple[UpdateGuidances, ...] = runtime("TODO pending guidances recommended", default=())
-    pending_guidances_full: tuple[UpdateGuidances, ...] = runtime("TODO pending guidances full", default=())
-    last_update_hash: str = runtime("TODO last update hash", default="")
-    ssh_enabled: bool = runtime("TODO ssh enabled", default=True)
-    ssh_enabled_timeout: int = runtime("TODO ssh enabled timeout", default=0)
-    ssh_expiry: datetime = runtime("TODO ssh expiry", default=EPOCH)
-    console_idle_timeout: int = runtime("TODO console idle timeout", default=0)
-    ssh_auto_mode: bool = runtime("TODO ssh auto mode", default=False)
-    max_cstate: str = runtime("TODO max cstate", default="")
-    secure_boot: bool = runtime("TODO secure boot", default=False)
-    ntp_mode: HostNtpMode = runtime("TODO ntp mode", default=HostNtpMode.FACTORY)
-    ntp_custom_servers: tuple[str, ...] = runtime("TODO ntp custom servers", default=())
-    timezone: str = runtime("TODO timezone", default="UTC")
+    uuid: str = runtime("permanent name of this host")
+    name_label: str = readwrite("name for people", default="", check=checks.modest)
+    name_description: str = readwrite("what the host is for, for people", default="", check=checks.modest)
+    API_version_major: int = runtime("version of xapi's interface that clients may expect, before the dot", default=0)
+    API_version_minor: int = runtime("version of xapi's interface that clients may expect, after the dot", default=0)
+    API_version_vendor: str = runtime("who made this server of the interface", default="")
+    API_version_vendor_implementation: Mapping[str, str] = runtime(
+        "always empty: software_version has the details", default={}
+    )
+    enabled: bool = runtime(
+        "may machines be started here; host.disable and host.enable set it", default=True, kept=True
+    )
+    software_version: Mapping[str, str] = runtime("versions of Xen, libvirt, Linux and the agent, by name", default={})
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients; boot_time, in seconds since 1970, is the agent's", default={}, check=checks.modest
+    )
+    capabilities: tuple[str, ...] = runtime("kinds of guest that Xen can run, such as hvm-3.0-x86_64", default=())
+    cpu_configuration: Mapping[str, str] = runtime("how many sockets, cores and threads the processors are", default={})
+    sched_policy: str = runtime("scheduler that Xen shares its processors by, such as credit2", default="")
+    supported_bootloaders: tuple[str, ...] = runtime("loaders that PV_bootloader can name", default=())
+    resident_VMs: tuple[m.VM, ...] = runtime(
+        "machines that run or are paused here, the control domain included", default=()
+    )
+    logging: Mapping[str, str] = readwrite(
+        "where logs go beside the host's journal; empty, since that is the host's own set-up",
+        default={},
+        check=checks.only("logging", {}, reason="logs are sent elsewhere by the host's own logger"),
+    )
+    PIFs: tuple[m.PIF, ...] = runtime("network cards of the host", default=())
+    suspend_image_sr: m.SR | None = readwrite(
+        "storage for suspended machines; noted, not acted on, since libvirt keeps them in its own folder",
+        default=None,
+        weak=True,
+    )
+    crash_dump_sr: m.SR | None = readwrite(
+        "storage for crash dumps; noted, not acted on, since the agent keeps none", default=None, weak=True
+    )
+    PBDs: tuple[m.PBD, ...] = runtime("ways in which the host reaches storage", default=())
+    PPCIs: tuple[Entity, ...] = runtime("always empty: PCI devices are not shown as objects", default=(), to="PPCI")
+    PSCSIs: tuple[Entity, ...] = runtime("always empty: SCSI devices are not shown as objects", default=(), to="PSCSI")
+    PSCSI_HBAs: tuple[Entity, ...] = runtime(
+        "always empty: SCSI adapters are not shown as objects", default=(), to="PSCSI_HBA"
+    )
+    host_CPUs: tuple[m.HostCpu, ...] = runtime("processors of the host", default=())
+    metrics: m.HostMetrics | None = runtime("what the host does, measured", default=None, kept=True, owns=True)
+    resident_cpu_pools: tuple[Entity, ...] = runtime(
+        "always empty: CPU pools are not shown as objects", default=(), to="cpu_pool"
+    )
+    memory_overhead: int = runtime("always 0: libvirt does not tell what Xen itself takes", default=0)
+    allowed_operations: tuple[HostOperation, ...] = runtime("what can be done to or on the host now", default=())
+    current_operations: Mapping[str, HostOperation] = runtime(
+        "what is being done to the host, by the reference of the task that does it", default={}
+    )
+    crashdumps: tuple[Entity, ...] = runtime(
+        "always empty: the agent keeps no crash dumps", default=(), to="host_crashdump"
+    )
+    patches: tuple[Entity, ...] = runtime("always empty: the agent installs no patches", default=(), to="host_patch")
+    updates: tuple[Entity, ...] = runtime("always empty: the agent installs no updates", default=(), to="pool_update")
+    cpu_info: Mapping[str, str] = runtime("maker, model, count and sockets of the processors, as text", default={})
+    hostname: str = readwrite(
+        "name that the host calls itself in the network",
+        default="",
+        check=checks.fixed("hostname", "change it with the host's own hostnamectl"),
+    )
+    address: str = readwrite(
+        "address at which clients reach the agent",
+        default="",
+        check=checks.fixed("address", "change it in the host's own network configuration"),
+    )
+    license_params: Mapping[str, str] = runtime("always empty: there is no licence to buy", default={})
+    ha_statefiles: tuple[str, ...] = runtime("always empty: there is no high availability", default=())
+    ha_network_peers: tuple[str, ...] = runtime("always empty: there is no high availability", default=())
+    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    tags: tuple[str, ...] = readwrite(
+        "words to find the host by", default=(), role=Role.VM_OPERATOR, check=checks.modest
+    )
+    external_auth_type: str = runtime("always empty: users come from the agent's own file", default="")
+    external_auth_service_name: str = runtime("always empty: users come from the agent's own file", default="")
+    external_auth_configuration: Mapping[str, str] = runtime(
+        "always empty: users come from the agent's own file", default={}
+    )
+    edition: str = runtime("always empty: there is one edition", default="")
+    license_server: Mapping[str, str] = readwrite(
+        "where licences are fetched; noted, not acted on, since there are none", default={}, check=checks.modest
+    )
+    bios_strings: Mapping[str, str] = runtime("maker, model and serial number, by the host's firmware", default={})
+    power_on_mode: str = runtime("always empty: the agent cannot switch on a host", default="")
+    power_on_config: Mapping[str, str] = runtime("always empty: the agent cannot switch on a host", default={})
+    local_cache_sr: m.SR | None = constructor("always null: the agent caches no disks", default=None, weak=True)
+    chipset_info: Mapping[str, str] = runtime("always empty: the agent does not look at the chipset", default={})
+    PCIs: tuple[Entity, ...] = runtime("always empty: PCI devices are not shown as objects", default=(), to="PCI")
+    PGPUs: tuple[Entity, ...] = runtime("always empty: graphics cards are not shown as objects", default=(), to="PGPU")
+    PUSBs: tuple[Entity, ...] = runtime("always empty: USB devices are not shown as objects", default=(), to="PUSB")
+    ssl_legacy: bool = readwrite(
+        "is TLS older than 1.2 offered; false, since the agent never does",
+        default=False,
+        check=checks.only("ssl_legacy", False, reason="the agent offers no TLS older than 1.2"),
+    )
+    guest_VCPUs_params: Mapping[str, str] = readwrite(
+        "scheduler's settings for machines that have none; noted, not acted on: set VM.VCPUs_params",
+        default={},
+        check=checks.vcpus_params,
+    )
+    display: HostDisplay = readwrite(
+        "does the host's own screen show its console; always enabled",
+        default=HostDisplay.ENABLED,
+        check=checks.only(
+            "display", HostDisplay.ENABLED, reason="the agent does not hand the host's screen to a guest"
+        ),
+    )
+    virtual_hardware_platform_versions: tuple[int, ...] = runtime(
+        "values of VM.hardware_platform_version that can run here", default=(0,)
+    )
+    control_domain: m.VM | None = runtime("dom0, the machine that the agent runs in", default=None, weak=True)
+    updates_requiring_reboot: tuple[Entity, ...] = runtime(
+        "always empty: the agent installs no updates", default=(), to="pool_update"
+    )
+    features: tuple[Entity, ...] = runtime("always empty: no features are switched on or off", default=(), to="Feature")
+    iscsi_iqn: str = readwrite(
+        "name of the host towards iSCSI storage; empty, since the host keeps it",
+        default="",
+        check=checks.only("iscsi_iqn", "", reason="the host's own open-iscsi has the name, in /etc/iscsi"),
+    )
+    multipathing: bool = readwrite(
+        "does the agent set up several paths to storage; false, since the host does that",
+        default=False,
+        check=checks.only("multipathing", False, reason="several paths are set up by the host's own multipathd"),
+    )
+    uefi_certificates: str = constructor("always empty: the agent keeps no Secure Boot certificates", default="")
+    certificates: tuple[Entity, ...] = runtime(
+        "always empty: certificates are not shown as objects", default=(), to="Certificate"
+    )
+    editions: tuple[str, ...] = runtime("always empty: there is one edition", default=())
+    pending_guidances: tuple[UpdateGuidances, ...] = runtime("always empty: the agent installs no updates", default=())
+    tls_verification_enabled: bool = runtime("always false: the agent calls no other host", default=False)
+    last_software_update: datetime = runtime("always 1970: the agent installs no updates", default=EPOCH)
+    https_only: bool = runtime(
+        "always false: which listeners there are is said in the agent's configuration", default=False
+    )
+    latest_synced_updates_applied: LatestSyncedUpdatesAppliedState = runtime(
+        "always unknown: the agent looks for no updates", default=LatestSyncedUpdatesAppliedState.UNKNOWN
+    )
+    numa_affinity_policy: HostNumaAffinityPolicy = runtime(
+        "always default_policy: Xen places machines as it likes", default=HostNumaAffinityPolicy.DEFAULT_POLICY
+    )
+    pending_guidances_recommended: tuple[UpdateGuidances, ...] = runtime(
+        "always empty: the agent installs no updates", default=()
+    )
+    pending_guidances_full: tuple[UpdateGuidances, ...] = runtime(
+        "always empty: the agent installs no updates", default=()
+    )
+    last_update_hash: str = runtime("always empty: the agent installs no updates", default="")
+    ssh_enabled: bool = runtime("always false: the agent neither offers nor looks for ssh", default=False)
+    ssh_enabled_timeout: int = runtime("always 0: the agent does not offer ssh", default=0)
+    ssh_expiry: datetime = runtime("always 1970: the agent does not offer ssh", default=EPOCH)
+    console_idle_timeout: int = runtime("always 0: the host's own console is no business of the agent", default=0)
+    ssh_auto_mode: bool = runtime("always false: the agent does not offer ssh", default=False)
+    max_cstate: str = runtime("always empty: the agent does not set how deep processors sleep", default="")
+    secure_boot: bool = runtime("always false: the agent does not look how the host was booted", default=False)
+    ntp_mode: HostNtpMode = runtime(
+        "always Factory: the host keeps its time by its own means", default=HostNtpMode.FACTORY
+    )
+    ntp_custom_servers: tuple[str, ...] = runtime("always empty: the host keeps its time by its own means", default=())
+    timezone: str = runtime("always empty: all times here are UTC", default="")
+
+    def derive(self) -> None:
+        """Which operations are allowed follows from the state."""
+        lifecycle.derive_host(self)

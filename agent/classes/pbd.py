@@ -1,10 +1,11 @@
-"""The class PBD."""
+"""The class PBD. How storage is attached and detached is in ``agent.messages.pbd``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from agent.classes import checks
 from agent.model.entity import Entity, constructor, readwrite, runtime
 from agent.roles import Role
 
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
 
 
 class PBD(Entity, role=Role.POOL_OPERATOR, creates=True, destroys=True, lane="SR"):
-    """TODO."""
+    """How one host reaches one storage repository. While it is attached, the libvirt pool is active."""
 
-    uuid: str = runtime("TODO uuid")
-    host: m.Host = constructor("TODO host", bound="PBDs")
-    SR: m.SR = constructor("TODO SR", bound="PBDs", cascade=True)
-    device_config: Mapping[str, str] = constructor("TODO device config")
-    currently_attached: bool = runtime("TODO currently attached", default=False)
-    other_config: Mapping[str, str] = readwrite("TODO other config", default={})
+    uuid: str = runtime("permanent name of this way to the storage")
+    host: m.Host = constructor("host that reaches the storage", bound="PBDs")
+    SR: m.SR = constructor("storage that is reached", bound="PBDs", cascade=True)
+    device_config: Mapping[str, str] = constructor(
+        "where the storage is: location, device, server, serverpath and the like, by the type of the storage",
+        check=checks.modest,
+    )
+    currently_attached: bool = runtime("is the storage usable now: is its libvirt pool active", default=False)
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+    )

@@ -1,10 +1,11 @@
-"""The class PIF."""
+"""The class PIF. The host's network is set up by the host's own means: the agent looks at it and changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from agent.classes import checks
 from agent.classes.enums import IpConfigurationMode, Ipv6ConfigurationMode, PifIgmpStatus, PrimaryAddressType
 from agent.model.entity import Entity, constructor, readwrite, runtime
 from agent.roles import Role
@@ -12,42 +13,67 @@ from agent.roles import Role
 if TYPE_CHECKING:
     from agent import classes as m
 
+SET_UP_BY = "change it in the host's own network configuration"
+
 
 class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
-    """TODO."""
+    """A network card of the host, or a VLAN or bond on it, as the host has it set up."""
 
-    uuid: str = runtime("TODO uuid")
-    device: str = readwrite("TODO device", default="")
-    network: m.Network = constructor("TODO network", bound="PIFs")
-    host: m.Host = constructor("TODO host", bound="PIFs")
-    MAC: str = readwrite("TODO MAC", default="")
-    MTU: int = readwrite("TODO MTU", default=0)
-    VLAN: int = readwrite("TODO VLAN", default=0)
-    metrics: m.PIFMetrics | None = runtime("TODO metrics", default=None, kept=True, owns=True)
-    physical: bool = runtime("TODO physical", default=False, kept=True)
-    currently_attached: bool = runtime("TODO currently attached", default=True)
-    ip_configuration_mode: IpConfigurationMode = runtime("TODO ip configuration mode", default=IpConfigurationMode.NONE)
-    IP: str = runtime("TODO IP", default="")
-    netmask: str = runtime("TODO netmask", default="")
-    gateway: str = runtime("TODO gateway", default="")
-    DNS: str = runtime("TODO DNS", default="")
-    bond_slave_of: Entity | None = runtime("TODO bond slave of", default=None, to="Bond")
-    bond_master_of: tuple[Entity, ...] = runtime("TODO bond master of", default=(), to="Bond")
-    VLAN_master_of: Entity | None = runtime("TODO VLAN master of", default=None, to="VLAN")
-    VLAN_slave_of: tuple[Entity, ...] = runtime("TODO VLAN slave of", default=(), to="VLAN")
-    management: bool = runtime("TODO management", default=False)
-    other_config: Mapping[str, str] = readwrite("TODO other config", default={})
-    disallow_unplug: bool = runtime("TODO disallow unplug", default=False)
-    tunnel_access_PIF_of: tuple[Entity, ...] = runtime("TODO tunnel access PIF of", default=(), to="tunnel")
-    tunnel_transport_PIF_of: tuple[Entity, ...] = runtime("TODO tunnel transport PIF of", default=(), to="tunnel")
-    ipv6_configuration_mode: Ipv6ConfigurationMode = runtime("TODO ipv6 configuration mode", default=Ipv6ConfigurationMode.NONE)
-    IPv6: tuple[str, ...] = runtime("TODO IPv6", default=())
-    ipv6_gateway: str = runtime("TODO ipv6 gateway", default="")
-    primary_address_type: PrimaryAddressType = runtime("TODO primary address type", default=PrimaryAddressType.IPV4)
-    managed: bool = constructor("TODO managed", default=True)
-    properties: Mapping[str, str] = runtime("TODO properties", default={})
-    capabilities: tuple[str, ...] = runtime("TODO capabilities", default=())
-    igmp_snooping_status: PifIgmpStatus = runtime("TODO igmp snooping status", default=PifIgmpStatus.UNKNOWN)
-    sriov_physical_PIF_of: tuple[Entity, ...] = runtime("TODO sriov physical PIF of", default=(), to="network_sriov")
-    sriov_logical_PIF_of: tuple[Entity, ...] = runtime("TODO sriov logical PIF of", default=(), to="network_sriov")
-    PCI: Entity | None = runtime("TODO PCI", default=None, to="PCI")
+    uuid: str = runtime("permanent name of this card")
+    device: str = readwrite("name of the card, such as eth0", default="", check=checks.fixed("device", SET_UP_BY))
+    network: m.Network = constructor("network that the card carries", bound="PIFs")
+    host: m.Host = constructor("host that has the card", bound="PIFs")
+    MAC: str = readwrite("hardware address, by the host", default="", check=checks.fixed("MAC", SET_UP_BY))
+    MTU: int = readwrite("largest frame in octets, by the host", default=0, check=checks.fixed("MTU", SET_UP_BY))
+    VLAN: int = readwrite(
+        "tag of the VLAN that the card is one end of; -1 for none", default=-1, check=checks.fixed("VLAN", SET_UP_BY)
+    )
+    metrics: m.PIFMetrics | None = runtime("what the card carries, measured", default=None, kept=True, owns=True)
+    physical: bool = runtime("is it hardware, rather than a VLAN or bond", default=False, kept=True)
+    currently_attached: bool = runtime("is the card there and usable", default=True)
+    ip_configuration_mode: IpConfigurationMode = runtime(
+        "Static where the card has an IPv4 address, even if DHCP gave it, which the host alone knows; else None",
+        default=IpConfigurationMode.NONE,
+    )
+    IP: str = runtime("IPv4 address of the host on this card; empty for none", default="")
+    netmask: str = runtime("mask that goes with IP", default="")
+    gateway: str = runtime("router that the host reaches others through on this card; empty for none", default="")
+    DNS: str = runtime("name servers of the host, with commas between them", default="")
+    bond_slave_of: Entity | None = runtime("always null: bonds are not shown as objects", default=None, to="Bond")
+    bond_master_of: tuple[Entity, ...] = runtime("always empty: bonds are not shown as objects", default=(), to="Bond")
+    VLAN_master_of: Entity | None = runtime("always null: VLANs are not shown as objects", default=None, to="VLAN")
+    VLAN_slave_of: tuple[Entity, ...] = runtime("always empty: VLANs are not shown as objects", default=(), to="VLAN")
+    management: bool = runtime("is the host's own address on this card", default=False)
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+    )
+    disallow_unplug: bool = runtime("always false: the agent unplugs no card of the host anyway", default=False)
+    tunnel_access_PIF_of: tuple[Entity, ...] = runtime(
+        "always empty: the agent sets up no tunnels", default=(), to="tunnel"
+    )
+    tunnel_transport_PIF_of: tuple[Entity, ...] = runtime(
+        "always empty: the agent sets up no tunnels", default=(), to="tunnel"
+    )
+    ipv6_configuration_mode: Ipv6ConfigurationMode = runtime(
+        "always None: how the host got its addresses is known to the host alone", default=Ipv6ConfigurationMode.NONE
+    )
+    IPv6: tuple[str, ...] = runtime("IPv6 addresses of the host on this card", default=())
+    ipv6_gateway: str = runtime("always empty: the agent does not look for it", default="")
+    primary_address_type: PrimaryAddressType = runtime(
+        "always IPv4: the agent prefers neither", default=PrimaryAddressType.IPV4
+    )
+    managed: bool = constructor("always true: every card that can carry a network is shown", default=True)
+    properties: Mapping[str, str] = runtime("always empty: the agent reads no settings of the driver", default={})
+    capabilities: tuple[str, ...] = runtime("always empty: the agent reads no abilities of the card", default=())
+    igmp_snooping_status: PifIgmpStatus = runtime(
+        "always unknown: the agent does not look for it", default=PifIgmpStatus.UNKNOWN
+    )
+    sriov_physical_PIF_of: tuple[Entity, ...] = runtime(
+        "always empty: the agent sets up no virtual functions", default=(), to="network_sriov"
+    )
+    sriov_logical_PIF_of: tuple[Entity, ...] = runtime(
+        "always empty: the agent sets up no virtual functions", default=(), to="network_sriov"
+    )
+    PCI: Entity | None = runtime(
+        "always null: PCI devices are not shown as objects; PIF_metrics has the address", default=None, to="PCI"
+    )

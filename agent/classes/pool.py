@@ -1,4 +1,4 @@
-"""The class pool."""
+"""The class pool. The agent's pool has one host: most of what xapi's pool does for many rests here, and says so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agent.classes import checks
+from agent.classes.absent import Blobs
 from agent.classes.enums import PoolOperation, TelemetryFrequency, UpdateSyncFrequency
 from agent.model.entity import Entity, readwrite, runtime
 from agent.model.types import EPOCH
@@ -14,73 +16,169 @@ from agent.roles import Role
 if TYPE_CHECKING:
     from agent import classes as m
 
+NO_LOAD_BALANCER = "there is no load balancer for a pool of one host"
+NO_CERTIFICATES = "the agent keeps no Secure Boot certificates"
+
 
 class Pool(Entity, name="pool", role=Role.POOL_OPERATOR):
-    """TODO."""
+    """The pool that this host alone makes up, and what is to hold for all of it."""
 
-    uuid: str = runtime("TODO uuid")
-    name_label: str = readwrite("TODO name label", default="")
-    name_description: str = readwrite("TODO name description", default="")
-    master: m.Host = runtime("TODO master", kept=True)
-    default_SR: m.SR | None = readwrite("TODO default SR", default=None, weak=True)
-    suspend_image_SR: m.SR | None = readwrite("TODO suspend image SR", default=None, weak=True)
-    crash_dump_SR: m.SR | None = readwrite("TODO crash dump SR", default=None, weak=True)
-    other_config: Mapping[str, str] = readwrite("TODO other config", default={})
-    ha_enabled: bool = runtime("TODO ha enabled", default=False)
-    ha_configuration: Mapping[str, str] = runtime("TODO ha configuration", default={})
-    ha_statefiles: tuple[str, ...] = runtime("TODO ha statefiles", default=())
-    ha_host_failures_to_tolerate: int = runtime("TODO ha host failures to tolerate", default=0)
-    ha_plan_exists_for: int = runtime("TODO ha plan exists for", default=0)
-    ha_allow_overcommit: bool = readwrite("TODO ha allow overcommit", default=False)
-    ha_overcommitted: bool = runtime("TODO ha overcommitted", default=False)
-    blobs: Mapping[str, str] = runtime("TODO blobs", default={})
-    tags: tuple[str, ...] = readwrite("TODO tags", default=(), role=Role.VM_OPERATOR)
-    gui_config: Mapping[str, str] = readwrite("TODO gui config", default={}, role=Role.VM_OPERATOR)
-    health_check_config: Mapping[str, str] = readwrite("TODO health check config", default={})
-    wlb_url: str = runtime("TODO wlb url", default="")
-    wlb_username: str = runtime("TODO wlb username", default="")
-    wlb_enabled: bool = readwrite("TODO wlb enabled", default=False)
-    wlb_verify_cert: bool = readwrite("TODO wlb verify cert", default=False)
-    redo_log_enabled: bool = runtime("TODO redo log enabled", default=False)
-    redo_log_vdi: m.VDI | None = runtime("TODO redo log vdi", default=None, weak=True)
-    vswitch_controller: str = runtime("TODO vswitch controller", default="")
-    restrictions: Mapping[str, str] = runtime("TODO restrictions", default={})
-    metadata_VDIs: tuple[m.VDI, ...] = runtime("TODO metadata VDIs", default=())
-    ha_cluster_stack: str = runtime("TODO ha cluster stack", default="")
-    allowed_operations: tuple[PoolOperation, ...] = runtime("TODO allowed operations", default=())
-    current_operations: Mapping[str, PoolOperation] = runtime("TODO current operations", default={})
-    guest_agent_config: Mapping[str, str] = runtime("TODO guest agent config", default={})
-    cpu_info: Mapping[str, str] = runtime("TODO cpu info", default={})
-    policy_no_vendor_device: bool = readwrite("TODO policy no vendor device", default=False)
-    live_patching_disabled: bool = readwrite("TODO live patching disabled", default=False)
-    igmp_snooping_enabled: bool = runtime("TODO igmp snooping enabled", default=False)
-    uefi_certificates: str = readwrite("TODO uefi certificates", default="", role=Role.POOL_ADMIN)
-    custom_uefi_certificates: str = readwrite("TODO custom uefi certificates", default="", role=Role.POOL_ADMIN)
-    is_psr_pending: bool = readwrite("TODO is psr pending", default=False)
-    tls_verification_enabled: bool = runtime("TODO tls verification enabled", default=False)
-    repositories: tuple[Entity, ...] = runtime("TODO repositories", default=(), to="Repository")
-    client_certificate_auth_enabled: bool = runtime("TODO client certificate auth enabled", default=False)
-    client_certificate_auth_name: str = runtime("TODO client certificate auth name", default="")
-    repository_proxy_url: str = runtime("TODO repository proxy url", default="")
-    repository_proxy_username: str = runtime("TODO repository proxy username", default="")
-    repository_proxy_password: Entity | None = runtime("TODO repository proxy password", default=None, to="secret")
-    migration_compression: bool = readwrite("TODO migration compression", default=False)
-    coordinator_bias: bool = readwrite("TODO coordinator bias", default=True)
-    local_auth_max_threads: int = readwrite("TODO local auth max threads", default=8)
-    ext_auth_max_threads: int = readwrite("TODO ext auth max threads", default=1)
-    ext_auth_cache_enabled: bool = runtime("TODO ext auth cache enabled", default=True)
-    ext_auth_cache_size: int = runtime("TODO ext auth cache size", default=50)
-    ext_auth_cache_expiry: int = runtime("TODO ext auth cache expiry", default=300)
-    telemetry_uuid: Entity | None = runtime("TODO telemetry uuid", default=None, to="secret")
-    telemetry_frequency: TelemetryFrequency = runtime("TODO telemetry frequency", default=TelemetryFrequency.WEEKLY)
-    telemetry_next_collection: datetime = runtime("TODO telemetry next collection", default=EPOCH)
-    last_update_sync: datetime = runtime("TODO last update sync", default=EPOCH)
-    update_sync_frequency: UpdateSyncFrequency = runtime("TODO update sync frequency", default=UpdateSyncFrequency.WEEKLY)
-    update_sync_day: int = runtime("TODO update sync day", default=0)
-    update_sync_enabled: bool = runtime("TODO update sync enabled", default=False)
-    recommendations: Mapping[str, str] = runtime("TODO recommendations", default={})
-    license_server: Mapping[str, str] = readwrite("TODO license server", default={})
-    ha_reboot_vm_on_internal_shutdown: bool = readwrite("TODO ha reboot vm on internal shutdown", default=True)
-    limit_console_sessions: bool = readwrite("TODO limit console sessions", default=False)
-    vm_console_idle_timeout: int = readwrite("TODO vm console idle timeout", default=0)
-    auto_update_vm_secureboot_certificates: bool = readwrite("TODO auto update vm secureboot certificates", default=False)
+    uuid: str = runtime("permanent name of this pool")
+    name_label: str = readwrite("name for people", default="", check=checks.modest)
+    name_description: str = readwrite("what the pool is for, for people", default="", check=checks.modest)
+    master: m.Host = runtime("the one host of the pool", kept=True)
+    default_SR: m.SR | None = readwrite("storage for new disks that name none; null for none", default=None, weak=True)
+    suspend_image_SR: m.SR | None = readwrite(
+        "storage for suspended machines; noted, not acted on, since libvirt keeps them in its own folder",
+        default=None,
+        weak=True,
+    )
+    crash_dump_SR: m.SR | None = readwrite(
+        "storage for crash dumps; noted, not acted on, since the agent keeps none", default=None, weak=True
+    )
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+    )
+    ha_enabled: bool = runtime("always false: high availability needs several hosts", default=False)
+    ha_configuration: Mapping[str, str] = runtime("always empty: there is no high availability", default={})
+    ha_statefiles: tuple[str, ...] = runtime("always empty: there is no high availability", default=())
+    ha_host_failures_to_tolerate: int = runtime("always 0: there is no high availability", default=0)
+    ha_plan_exists_for: int = runtime("always 0: there is no high availability", default=0)
+    ha_allow_overcommit: bool = readwrite(
+        "may more be promised than a lost host leaves; noted, not acted on: there is no high availability",
+        default=False,
+    )
+    ha_overcommitted: bool = runtime("always false: there is no high availability", default=False)
+    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    tags: tuple[str, ...] = readwrite(
+        "words to find the pool by", default=(), role=Role.VM_OPERATOR, check=checks.modest
+    )
+    gui_config: Mapping[str, str] = readwrite(
+        "settings of graphical clients, which the agent keeps and does not read",
+        default={},
+        role=Role.VM_OPERATOR,
+        check=checks.modest,
+    )
+    health_check_config: Mapping[str, str] = readwrite(
+        "settings of a vendor's health check; noted, not acted on, since the agent reports to nobody",
+        default={},
+        check=checks.modest,
+    )
+    wlb_url: str = runtime("always empty: there is no load balancer", default="")
+    wlb_username: str = runtime("always empty: there is no load balancer", default="")
+    wlb_enabled: bool = readwrite(
+        "is a load balancer asked; false, since there is none",
+        default=False,
+        check=checks.only("wlb_enabled", False, reason=NO_LOAD_BALANCER),
+    )
+    wlb_verify_cert: bool = readwrite(
+        "is the load balancer's certificate checked; false, since there is none",
+        default=False,
+        check=checks.only("wlb_verify_cert", False, reason=NO_LOAD_BALANCER),
+    )
+    redo_log_enabled: bool = runtime("always false: the agent's journal is on the host", default=False)
+    redo_log_vdi: m.VDI | None = runtime("always null: the agent's journal is on the host", default=None, weak=True)
+    vswitch_controller: str = runtime("always empty: the agent uses bridges without a controller", default="")
+    restrictions: Mapping[str, str] = runtime("always empty: no licence restricts anything", default={})
+    metadata_VDIs: tuple[m.VDI, ...] = runtime("always empty: the agent keeps its journal on the host", default=())
+    ha_cluster_stack: str = runtime("always empty: there is no high availability", default="")
+    allowed_operations: tuple[PoolOperation, ...] = runtime("always empty: all of them need several hosts", default=())
+    current_operations: Mapping[str, PoolOperation] = runtime(
+        "always empty: all of them need several hosts", default={}
+    )
+    guest_agent_config: Mapping[str, str] = runtime("always empty: the agent tells guests nothing", default={})
+    cpu_info: Mapping[str, str] = runtime("processors of the pool, which are those of its host", default={})
+    policy_no_vendor_device: bool = readwrite(
+        "are new machines without the PCI device for Windows' drivers; noted, not acted on, since none has it",
+        default=False,
+    )
+    live_patching_disabled: bool = readwrite(
+        "is patching without a reboot forbidden; noted, not acted on, since the agent installs no patches",
+        default=False,
+    )
+    igmp_snooping_enabled: bool = runtime(
+        "always false: the agent does not set how bridges treat multicast", default=False
+    )
+    uefi_certificates: str = readwrite(
+        "Secure Boot certificates of all machines; empty, since the agent keeps none",
+        default="",
+        role=Role.POOL_ADMIN,
+        check=checks.only("uefi_certificates", "", reason=NO_CERTIFICATES),
+    )
+    custom_uefi_certificates: str = readwrite(
+        "Secure Boot certificates of the admin's own; empty, since the agent keeps none",
+        default="",
+        role=Role.POOL_ADMIN,
+        check=checks.only("custom_uefi_certificates", "", reason=NO_CERTIFICATES),
+    )
+    is_psr_pending: bool = readwrite(
+        "is a change of the pool's secret under way; false, since a pool of one host has no secret",
+        default=False,
+        check=checks.only("is_psr_pending", False, reason="a pool of one host has no secret"),
+    )
+    tls_verification_enabled: bool = runtime("always false: the agent calls no other host", default=False)
+    repositories: tuple[Entity, ...] = runtime(
+        "always empty: the agent installs no updates", default=(), to="Repository"
+    )
+    client_certificate_auth_enabled: bool = runtime("always false: users log in with a password", default=False)
+    client_certificate_auth_name: str = runtime("always empty: users log in with a password", default="")
+    repository_proxy_url: str = runtime("always empty: the agent installs no updates", default="")
+    repository_proxy_username: str = runtime("always empty: the agent installs no updates", default="")
+    repository_proxy_password: Entity | None = runtime(
+        "always null: the agent installs no updates", default=None, to="secret"
+    )
+    migration_compression: bool = readwrite(
+        "are memory pages compressed on their way to another host; false, since there is no other",
+        default=False,
+        check=checks.only("migration_compression", False, reason="a pool of one host moves no machines"),
+    )
+    coordinator_bias: bool = readwrite(
+        "are machines rather started on other hosts; noted, not acted on, since there is no other", default=True
+    )
+    local_auth_max_threads: int = readwrite(
+        "most passwords checked at once; noted, not acted on: the agent has its own limit",
+        default=8,
+        check=checks.not_negative,
+    )
+    ext_auth_max_threads: int = readwrite(
+        "most questions to a directory at once; noted, not acted on, since none is asked",
+        default=1,
+        check=checks.not_negative,
+    )
+    ext_auth_cache_enabled: bool = runtime("always false: no directory is asked", default=False)
+    ext_auth_cache_size: int = runtime("always 0: no directory is asked", default=0)
+    ext_auth_cache_expiry: int = runtime("always 0: no directory is asked", default=0)
+    telemetry_uuid: Entity | None = runtime("always null: no telemetry is collected", default=None, to="secret")
+    telemetry_frequency: TelemetryFrequency = runtime(
+        "always weekly, and without meaning: no telemetry is collected", default=TelemetryFrequency.WEEKLY
+    )
+    telemetry_next_collection: datetime = runtime("always 1970: no telemetry is collected", default=EPOCH)
+    last_update_sync: datetime = runtime("always 1970: the agent looks for no updates", default=EPOCH)
+    update_sync_frequency: UpdateSyncFrequency = runtime(
+        "always weekly, and without meaning: the agent looks for no updates", default=UpdateSyncFrequency.WEEKLY
+    )
+    update_sync_day: int = runtime("always 0: the agent looks for no updates", default=0)
+    update_sync_enabled: bool = runtime("always false: the agent looks for no updates", default=False)
+    recommendations: Mapping[str, str] = runtime("always empty: the agent recommends nothing", default={})
+    license_server: Mapping[str, str] = readwrite(
+        "where licences are fetched; noted, not acted on, since there are none", default={}, check=checks.modest
+    )
+    ha_reboot_vm_on_internal_shutdown: bool = readwrite(
+        "are protected machines that shut themselves down started again; noted, not acted on: none is protected",
+        default=True,
+    )
+    limit_console_sessions: bool = readwrite(
+        "may only one client at a time have a console; false, since the agent does not count them",
+        default=False,
+        check=checks.only("limit_console_sessions", False, reason="the agent does not count a console's clients"),
+    )
+    vm_console_idle_timeout: int = readwrite(
+        "seconds after which an idle console is closed; 0, for never",
+        default=0,
+        check=checks.only("vm_console_idle_timeout", 0, reason="the agent closes no console that somebody has open"),
+    )
+    auto_update_vm_secureboot_certificates: bool = readwrite(
+        "are machines given new Secure Boot certificates; false, since the agent keeps none",
+        default=False,
+        check=checks.only("auto_update_vm_secureboot_certificates", False, reason=NO_CERTIFICATES),
+    )

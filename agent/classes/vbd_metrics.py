@@ -1,4 +1,4 @@
-"""The class VBD_metrics."""
+"""The class VBD_metrics. Where the numbers come from is the driver's business."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from agent.roles import Role
 
 
 class VBDMetrics(Entity, name="VBD_metrics", role=Role.VM_ADMIN, measured=True):
-    """TODO."""
+    """What a block device of a machine carries. It is measured when somebody reads it."""
 
-    uuid: str = runtime("TODO uuid")
-    io_read_kbs: float = runtime("TODO io read kbs", default=0.0, quiet=True)
-    io_write_kbs: float = runtime("TODO io write kbs", default=0.0, quiet=True)
-    last_updated: datetime = runtime("TODO last updated", default=EPOCH, quiet=True)
+    uuid: str = runtime("permanent name of these numbers")
+    io_read_kbs: float = runtime(
+        "KiB/s that the guest reads, from the host's counters of the device; 0 while it is not attached",
+        default=0.0,
+        quiet=True,
+    )
+    io_write_kbs: float = runtime(
+        "KiB/s that the guest writes, from the host's counters of the device; 0 while it is not attached",
+        default=0.0,
+        quiet=True,
+    )
+    last_updated: datetime = runtime("when the numbers were measured", default=EPOCH, quiet=True)

@@ -1,20 +1,31 @@
-"""The class VIF_metrics."""
+"""The class VIF_metrics. Where the numbers come from is the driver's business."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
+from agent.classes import checks
 from agent.model.entity import Entity, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
 
 class VIFMetrics(Entity, name="VIF_metrics", role=Role.VM_ADMIN, measured=True):
-    """TODO."""
+    """What a virtual network card carries, seen from its guest. It is measured when somebody reads it."""
 
-    uuid: str = runtime("TODO uuid")
-    io_read_kbs: float = runtime("TODO io read kbs", default=0.0, quiet=True)
-    io_write_kbs: float = runtime("TODO io write kbs", default=0.0, quiet=True)
-    last_updated: datetime = runtime("TODO last updated", default=EPOCH, quiet=True)
-    other_config: Mapping[str, str] = readwrite("TODO other config", default={})
+    uuid: str = runtime("permanent name of these numbers")
+    io_read_kbs: float = runtime(
+        "KiB/s that the guest receives, from the host's counters of the card; 0 while the card is not attached",
+        default=0.0,
+        quiet=True,
+    )
+    io_write_kbs: float = runtime(
+        "KiB/s that the guest sends, from the host's counters of the card; 0 while the card is not attached",
+        default=0.0,
+        quiet=True,
+    )
+    last_updated: datetime = runtime("when the numbers were measured", default=EPOCH, quiet=True)
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+    )
