@@ -277,9 +277,17 @@ def run_user(args: argparse.Namespace) -> int:
     return 0
 
 
+def password_line() -> str:
+    """The first line of standard input, as a password; UsersError if it is no text."""
+    try:
+        return sys.stdin.buffer.readline().decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsersError("the password is no UTF-8 text") from None
+
+
 def _new_password(name: str) -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        return password_line()
     password = getpass.getpass(f"Password for {name}: ")
     if getpass.getpass("Again: ") != password:
         raise UsersError("the two passwords differ; nothing was changed")

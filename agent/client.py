@@ -22,7 +22,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from agent.cli import PASSWORD_VARIABLE, complain
+from agent.cli import PASSWORD_VARIABLE, complain, password_line
+from agent.users import UsersError
 
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 30.0
@@ -132,7 +133,7 @@ def _password(args: argparse.Namespace) -> str:
         return given
     if sys.stdin.isatty():
         return getpass.getpass(f"Password for {args.user} at {args.url}: ")
-    return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    return password_line()
 
 
 def argument(text: str) -> object:
@@ -161,15 +162,13 @@ def run_call(args: argparse.Namespace) -> int:
                 result = agent.send(args.message, agent.session, *params)
             finally:
                 agent.logout()
-    except (Failure, Unreachable) as error:
-        return complain(error) if isinstance(error, Unreachable) else _fail(error)
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except (Unreachable, UsersError) as error:
+        return complain(error)
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0
-
-
-def _fail(failure: Failure) -> int:
-    print(failure, file=sys.stderr)
-    return 1
 
 
 def run_watch(args: argparse.Namespace) -> int:
@@ -183,8 +182,11 @@ def run_watch(args: argparse.Namespace) -> int:
         watcher = Watcher(agent, args.classes or ["*"], changes_only=args.changes_only)
         while True:
             _step(watcher, agent, args.user, password)
-    except (Failure, Unreachable) as error:
-        return complain(error) if isinstance(error, Unreachable) else _fail(error)
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except (Unreachable, UsersError) as error:
+        return complain(error)
     except KeyboardInterrupt:
         return 0
     finally:

@@ -63,6 +63,8 @@ class Users:
             except FileNotFoundError:
                 self._stamp, self._accounts = None, {}
                 return {}
+            except OSError as error:
+                raise UsersError(f"{self.path} cannot be read as the file of users: {error}") from error
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
             if stamp != self._stamp:
                 self._accounts = self._read()
