@@ -85,7 +85,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         check=checks.not_negative,
     )
     VCPUs_params: Mapping[str, str] = readwrite(
-        "settings of Xen's scheduler: weight (1 to 65535, usually 256), cap (percent of one CPU, 0: none), mask (0,2-3)",
+        "settings of Xen's scheduler: weight (1 to 65535), cap (percent of one CPU, 0 for none), mask (0,2-3)",
         default={},
         check=checks.vcpus_params,
     )

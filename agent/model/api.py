@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -44,8 +44,21 @@ def seal(classes: ModuleType, verbs: Iterable[ModuleType]) -> Api:
                 if not isinstance(declared.of, Namespace) and declared.of.wire_name not in by_name:
                     raise TypeError(f"{function.__qualname__} is a verb of {declared.of}, which is not declared")
                 made = messages.from_function(function, {}, records)
-                table[made.full_name] = made
+                table[made.full_name] = _checked(made, by_name.get(made.class_name))
     return Api(by_name, dict(sorted(table.items())))
+
+
+def _checked(message: Message, cls: type[Entity] | None) -> Message:
+    """A verb in place of a derived ``set_f`` refuses what the field's check refuses, as the derived one would."""
+    field = cls.wire_fields.get(message.name.removeprefix("set_")) if cls and message.name.startswith("set_") else None
+    if field is None or field.check is None or len(message.params) != 2:
+        return message
+
+    def function(call: Any, self: Entity, value: Any) -> Any:
+        field.admit(value)
+        return message.function(call, self, value)
+
+    return replace(message, function=function)
 
 
 def seal_classes(classes: ModuleType) -> dict[str, type[Entity]]:

@@ -53,9 +53,7 @@ class Field:
     owns: bool = False
     """The referenced object is a part of this one: it goes when this is destroyed."""
     check: Callable[[Any], object] | None = None
-    """Called with a decoded value that a client sent; it refuses by ValueError with the reason, or by a XenError of its
-    own.
-    """
+    """Called with a decoded value of a client's; it refuses by ValueError with the reason, or by a XenError."""
     kept: bool = False
     """A runtime field that the journal keeps, since nothing outside knows it."""
     quiet: bool = False
@@ -111,8 +109,10 @@ class Field:
                 raise self._invalid(value, error) from None
 
     def _invalid(self, value: object, why: Exception) -> InvalidValue:
-        shown = str(value)[:200].encode("ascii", "backslashreplace").decode()
-        return InvalidValue(self.name, f"{shown!r}: {why}")
+        # Python refuses to write an integer of more than 4300 digits, and takes its time for a shorter one.
+        large = isinstance(value, int) and value.bit_length() > 64
+        shown = "a large number" if large else repr(str(value)[:200].encode("ascii", "backslashreplace").decode())
+        return InvalidValue(self.name, f"{shown}: {why}")
 
 
 def readwrite(doc: str, *, default: Any = MISSING, init: bool = True, **options: Any) -> Any:
