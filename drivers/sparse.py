@@ -1,0 +1,211 @@
+"""Disk images that are plain files: made, grown, copied and removed without a half-made disk ever being seen.
+
+A folder is held open by a descriptor and every name in it is a single one that is never followed as a link, so nothing
+outside the folder can be reached. A new image has a temporary name until it is whole and on the disk; its maker holds a
+lock on it, so that what a crash left behind is known as such. Whether a folder is a libvirt pool, and which XenAPI
+object an image is, this module does not know.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+CHUNK_BYTES = 4 * 1024 * 1024
+"""How much is copied between two looks at whether the copy is still wanted."""
+
+_TEMPORARY = re.compile(r"\..+\.partial", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A regular file of a folder."""
+
+    name: str
+    size: int
+    """Bytes that a reader sees."""
+    used: int
+    """Bytes that it takes from the file system; holes take none."""
+
+
+class Folder:
+    """An open folder of images. OSErrors are passed on: what they mean depends on whose folder it is."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if create:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        os.close(self._descriptor)
+
+    def _names(self) -> list[str]:
+        with os.scandir(self._descriptor) as entries:
+            return sorted(entry.name for entry in entries)
+
+    def images(self) -> list[Image]:
+        """The regular files by name, without those still being made."""
+        found = []
+        for name in self._names():
+            if _TEMPORARY.fullmatch(name):
+                continue
+            with suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    found.append(Image(name, status.st_size, status.st_blocks * 512))
+        return found
+
+    def image(self, name: str) -> Image:
+        """One regular file; FileNotFoundError if there is none of this name, or something else has it."""
+        status = os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
+        return Image(name, status.st_size, status.st_blocks * 512)
+
+    def space(self) -> tuple[int, int]:
+        """The size of the file system and what of it is free for us, in bytes."""
+        status = os.fstatvfs(self._descriptor)
+        return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+    def create(self, name: str, size: int) -> Image:
+        """A new image of `size` bytes, all hole."""
+        with self._new(name) as descriptor:
+            os.ftruncate(descriptor, size)
+        return self.image(name)
+
+    def grow(self, name: str, size: int) -> Image:
+        """Make the image `size` bytes long; what it has beyond its old end is a hole. A longer one stays as it is."""
+        with self._opened(name, os.O_RDWR) as descriptor:
+            if os.fstat(descriptor).st_size < size:
+                os.ftruncate(descriptor, size)
+                os.fsync(descriptor)
+        return self.image(name)
+
+    def remove(self, name: str) -> None:
+        """Delete the image; one that is gone is no error."""
+        with suppress(FileNotFoundError):
+            os.unlink(_single(name), dir_fd=self._descriptor)
+            os.fsync(self._descriptor)
+
+    def copy(self, source: Folder, source_name: str, name: str, size: int, progress: Callable[[float], None]) -> Image:
+        """A new image with the content of another folder's, holes kept, `size` bytes long.
+
+        `progress` is called with the part done; what it raises ends the copy, and nothing of it stays. ValueError if
+        the source is longer than `size`.
+        """
+        with source._opened(source_name, os.O_RDONLY) as from_descriptor:
+            length = os.fstat(from_descriptor).st_size
+            if length > size:
+                raise ValueError(f"{length} bytes do not fit into {size}")
+            with self._new(name) as to_descriptor:
+                os.ftruncate(to_descriptor, size)
+                progress(0.0)
+                for done in _copied(from_descriptor, to_descriptor, length):
+                    progress(done / size)
+                progress(1.0)
+        return self.image(name)
+
+    def sweep(self) -> None:
+        """Delete what a crash left half-made; what somebody is still making is locked and stays."""
+        for name in self._names():
+            if _TEMPORARY.fullmatch(name):
+                with suppress(FileNotFoundError, BlockingIOError), self._opened(name, os.O_RDWR) as descriptor:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(name, dir_fd=self._descriptor)
+
+    @contextmanager
+    def _opened(self, name: str, flags: int) -> Iterator[int]:
+        # Without O_NONBLOCK, opening a named pipe that somebody put there would wait for its other end.
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            descriptor = os.open(_single(name), flags, dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise FileNotFoundError(errno.ENOENT, "a link is no image", name) from error
+            raise
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _new(self, name: str) -> Iterator[int]:
+        """A new file that gets its name when the body is done and all of it is on the disk; else it is gone."""
+        self._refuse_present(name)
+        temporary = f".{name}.partial"
+        self._remove_stale(temporary)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(temporary, flags, 0o600, dir_fd=self._descriptor)
+        named = temporary
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield descriptor
+            os.fsync(descriptor)
+            self._refuse_present(name)
+            os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            named = name
+            os.fsync(self._descriptor)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(named, dir_fd=self._descriptor)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _remove_stale(self, temporary: str) -> None:
+        """Make way for a new image; BlockingIOError while somebody else is making one of the same name."""
+        with suppress(FileNotFoundError), self._opened(temporary, os.O_RDWR) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(temporary, dir_fd=self._descriptor)
+
+    def _refuse_present(self, name: str) -> None:
+        try:
+            os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+
+
+def _single(name: str) -> str:
+    """The name, if it is one and no path."""
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise FileNotFoundError(errno.ENOENT, "not the name of a file", name)
+    return name
+
+
+def _copied(source: int, target: int, length: int) -> Iterator[int]:
+    """Copy what is data, chunk by chunk, telling after each how many bytes are behind it."""
+    buffer = bytearray(CHUNK_BYTES)
+    position = 0
+    while position < length:
+        try:
+            position = os.lseek(source, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # nothing but hole up to the end
+        end = min(os.lseek(source, position, os.SEEK_HOLE), length)
+        while position < end:
+            read = os.preadv(source, [memoryview(buffer)[: end - position]], position)
+            if read == 0:
+                raise OSError(errno.EIO, "the source became shorter while it was copied")
+            with memoryview(buffer)[:read] as part:
+                written = 0
+                while written < read:
+                    written += os.pwrite(target, part[written:], position + written)
+            position += read
+            yield position

@@ -1,0 +1,526 @@
+"""What every driver's storage does: tried on libvirt's test driver, and on a real libvirt storage driver."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+import uuid as uuids
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import classes as c
+from agent.classes.enums import VdiType
+from agent.errors import (
+    SrFull,
+    SrHasNoPbds,
+    SrNotEmpty,
+    SrUnknownDriver,
+    UniquenessViolated,
+    ValueNotSupported,
+    VdiMissing,
+)
+from agent.model import api
+from agent.ports import Storage
+from drivers.connection import Connection
+from drivers.folders import SimulatedStorage
+from drivers.storage import LibvirtStorage
+
+api.seal_classes(c)
+
+MIB = 1024 * 1024
+
+DAEMON = """
+for folder in /run/libvirt /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+    mkdir -p $folder && mount -t tmpfs tmpfs $folder || exit 77
+done
+exec libvirtd --config "$1/libvirtd.conf" --pid-file "$1/pid"
+"""
+
+
+class Cancelled(Exception):
+    """What a progress callback raises to end a copy."""
+
+
+def ignore(part: float) -> None:
+    """A progress callback that nobody looks at."""
+
+
+@dataclass
+class Bench:
+    """A driver under test, with the objects that a caller would have."""
+
+    storage: Storage
+    folder: Path
+    host: c.Host
+
+    def sr(self, type: str = "file", **fields: Any) -> c.SR:
+        """A storage repository that is created and runs."""
+        sr = c.SR(name_label="disks", type=type, **fields)
+        self.storage.create(sr, self.config(sr))
+        return sr
+
+    def config(self, sr: c.SR) -> dict[str, str]:
+        """Where it is."""
+        return {"location": str(self.folder / sr.uuid)}
+
+    def pbd(self, sr: c.SR) -> c.PBD:
+        """How this host reaches it."""
+        return c.PBD(host=self.host, SR=sr, device_config=self.config(sr))
+
+    def vdi(self, sr: c.SR, size: int = 4 * MIB, **fields: Any) -> c.VDI:
+        """A disk that is described and not made."""
+        return c.VDI(SR=sr, virtual_size=size, type=VdiType.USER, **fields)
+
+    def disk(self, sr: c.SR, content: bytes = b"", size: int = 4 * MIB, **fields: Any) -> c.VDI:
+        """A disk that is made and begins with `content`."""
+        vdi = self.vdi(sr, size, **fields)
+        vdi.location = self.storage.create_volume(vdi).location
+        if content:
+            with Path(vdi.location).open("r+b") as file:
+                file.write(content)
+        return vdi
+
+    def names(self, sr: c.SR) -> list[str]:
+        """What is seen of it."""
+        return [volume.name for volume in self.storage.scan(sr)]
+
+    def files(self, sr: c.SR) -> list[str]:
+        """What is really there, hidden files too."""
+        location = Path(self.disk(sr).location)
+        location.unlink()
+        return sorted(path.name for path in location.parent.iterdir())
+
+
+@pytest.fixture(scope="module")
+def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of a private libvirtd that has the storage driver alone."""
+    drivers = next(iter(Path("/").glob("usr/lib*/**/libvirt/connection-driver/libvirt_driver_storage.so")), None)
+    if drivers is None or not shutil.which("libvirtd") or not shutil.which("unshare") or os.geteuid() != 0:
+        pytest.skip("needs root, unshare, and libvirtd with its storage driver")
+    folder = tmp_path_factory.mktemp("libvirtd")
+    (folder / "drivers").mkdir()
+    (folder / "drivers" / drivers.name).symlink_to(drivers)
+    (folder / "libvirtd.conf").write_text(
+        f'unix_sock_dir = "{folder}"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n'
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", DAEMON, "sh", str(folder)],
+            env=os.environ | {"LIBVIRT_DRIVER_DIR": str(folder / "drivers")},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "libvirt-sock").exists():
+            if process.poll() is not None:
+                pytest.skip(f"no private libvirtd here: {(folder / 'log').read_text()[-500:]}")
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)
+        yield f"storage+unix:///system?socket={folder / 'libvirt-sock'}"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@pytest.fixture(params=["simulated", "libvirtd"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """Every driver in turn."""
+    host = c.Host(name_label="here")
+    if request.param == "simulated":
+        connection = Connection("test:///default")
+        storage: Storage = SimulatedStorage(connection, tmp_path)
+    else:
+        connection = Connection(request.getfixturevalue("libvirtd"))
+        storage = LibvirtStorage(connection)
+    connection.start()
+    assert connection.connected
+    bench = Bench(storage, tmp_path / "pools", host)
+    known = {pool.uuid for pool in storage.pools()}
+    try:
+        yield bench
+    finally:
+        for pool in storage.pools():
+            if pool.uuid not in known:
+                left = c.SR(type=pool.type)
+                left.uuid = pool.uuid
+                storage.forget(left)
+        connection.close()
+
+
+# --- pools
+
+
+def test_a_created_repository_is_a_running_pool_with_its_uuid(bench: Bench) -> None:
+    sr = bench.sr()
+    (pool,) = [pool for pool in bench.storage.pools() if pool.uuid == sr.uuid]
+    assert (pool.name, pool.type, pool.active) == ("disks", "file", True)
+    assert pool.device_config == bench.config(sr)
+    assert pool.capacity > 0
+
+
+def test_two_repositories_may_have_one_label(bench: Bench) -> None:
+    first, second = bench.sr(), bench.sr()
+    names = [pool.name for pool in bench.storage.pools() if pool.uuid in (first.uuid, second.uuid)]
+    assert len(set(names)) == 2
+
+
+def test_a_repository_is_not_created_twice(bench: Bench) -> None:
+    sr = bench.sr()
+    with pytest.raises(UniquenessViolated):
+        bench.storage.create(sr, bench.config(sr))
+
+
+def test_create_refuses_a_type_nobody_knows(bench: Bench) -> None:
+    with pytest.raises(SrUnknownDriver):
+        bench.storage.create(c.SR(name_label="x", type="floppy"), {})
+
+
+@pytest.mark.parametrize(
+    ("type", "device_config"),
+    [
+        ("ext", {"device": "/dev/null"}),
+        ("file", {}),
+        ("file", {"location": "here"}),
+        ("file", {"location": "/srv/../etc"}),
+        ("file", {"location": "/srv", "colour": "red"}),
+        ("nfs", {"server": "-o evil", "serverpath": "/srv"}),
+        ("nfs", {"server": "filer"}),
+        ("lvm", {}),
+        ("lvm", {"device": "/etc/passwd"}),
+    ],
+)
+def test_create_refuses_a_device_config_it_cannot_realise(
+    bench: Bench, type: str, device_config: dict[str, str]
+) -> None:
+    sr = c.SR(name_label="x", type=type)
+    with pytest.raises(ValueNotSupported):
+        bench.storage.create(sr, device_config)
+    assert sr.uuid not in [pool.uuid for pool in bench.storage.pools()]
+
+
+def test_every_supported_type_has_a_sentence(bench: Bench) -> None:
+    types = bench.storage.supported_types()
+    assert {"file", "ext", "nfs", "lvm", "iso"} <= types.keys()
+    assert all(types.values())
+
+
+def test_a_detached_repository_is_a_stopped_pool_and_keeps_its_disks(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr, b"kept")
+    bench.storage.detach(bench.pbd(sr))
+    (pool,) = [pool for pool in bench.storage.pools() if pool.uuid == sr.uuid]
+    assert (pool.active, pool.capacity) == (False, 0)
+    bench.storage.attach(bench.pbd(sr))
+    assert bench.names(sr) == [Path(vdi.location).name]
+    assert Path(vdi.location).read_bytes().startswith(b"kept")
+
+
+def test_attach_and_detach_may_be_repeated(bench: Bench) -> None:
+    sr = bench.sr()
+    bench.storage.attach(bench.pbd(sr))
+    bench.storage.detach(bench.pbd(sr))
+    bench.storage.detach(bench.pbd(sr))
+    bench.storage.attach(bench.pbd(sr))
+    assert bench.names(sr) == []
+
+
+def test_attach_defines_what_the_host_has_forgotten(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    bench.storage.forget(sr)
+    assert sr.uuid not in [pool.uuid for pool in bench.storage.pools()]
+    bench.storage.attach(bench.pbd(sr))
+    assert bench.names(sr) == [Path(vdi.location).name]
+
+
+def test_forget_of_an_unknown_repository_is_no_error(bench: Bench) -> None:
+    bench.storage.forget(c.SR(name_label="x", type="file"))
+
+
+def test_nothing_is_done_in_a_detached_repository(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    bench.storage.detach(bench.pbd(sr))
+    calls: list[Callable[[], object]] = [
+        lambda: bench.storage.usage(sr),
+        lambda: bench.storage.scan(sr),
+        lambda: bench.storage.create_volume(bench.vdi(sr)),
+        lambda: bench.storage.destroy_volume(vdi),
+        lambda: bench.storage.resize_volume(vdi, 8 * MIB),
+        lambda: bench.storage.copy_volume(vdi, bench.vdi(sr), ignore),
+    ]
+    for call in calls:
+        with pytest.raises(SrHasNoPbds):
+            call()
+    assert Path(vdi.location).exists()
+
+
+def test_destroy_refuses_storage_that_has_disks(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    with pytest.raises(SrNotEmpty):
+        bench.storage.destroy(sr)
+    assert Path(vdi.location).exists()
+    bench.storage.destroy_volume(vdi)
+    bench.storage.destroy(sr)
+    assert sr.uuid not in [pool.uuid for pool in bench.storage.pools()]
+    assert not Path(vdi.location).parent.exists()
+
+
+def test_destroy_refuses_storage_that_has_files_of_somebody_else(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    bench.storage.destroy_volume(vdi)
+    foreign = Path(vdi.location).with_name("notes")
+    foreign.mkdir()
+    with pytest.raises(SrNotEmpty):
+        bench.storage.destroy(sr)
+    assert foreign.exists()
+
+
+# --- volumes
+
+
+def test_a_new_disk_is_seen_and_takes_no_room(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.vdi(sr, 64 * MIB)
+    made = bench.storage.create_volume(vdi)
+    assert made == bench.storage.scan(sr)[0]
+    assert (made.name, made.capacity, made.format, made.read_only) == (f"{vdi.uuid}.raw", 64 * MIB, "raw", False)
+    assert made.allocation < MIB
+    assert Path(made.location).stat().st_size == 64 * MIB
+
+
+def test_the_same_disk_is_not_made_twice(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr, b"first")
+    with pytest.raises(UniquenessViolated):
+        bench.storage.create_volume(vdi)
+    assert Path(vdi.location).read_bytes().startswith(b"first")
+
+
+def test_a_disk_larger_than_the_storage_is_refused_and_leaves_nothing(bench: Bench) -> None:
+    sr = bench.sr()
+    with pytest.raises(SrFull) as caught:
+        bench.storage.create_volume(bench.vdi(sr, 2**60))
+    assert caught.value.requested == 2**60
+    assert 0 <= caught.value.maximum < 2**60
+    assert bench.files(sr) == []
+
+
+def test_a_format_nobody_can_make_is_refused(bench: Bench) -> None:
+    sr = bench.sr()
+    with pytest.raises(ValueNotSupported):
+        bench.storage.create_volume(bench.vdi(sr, sm_config={"type": "zip"}))
+    assert bench.files(sr) == []
+
+
+def test_a_grown_disk_keeps_its_content(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr, b"content")
+    bench.storage.resize_volume(vdi, 8 * MIB)
+    assert bench.storage.scan(sr)[0].capacity == 8 * MIB
+    assert Path(vdi.location).read_bytes().rstrip(b"\0") == b"content"
+
+
+def test_a_disk_does_not_shrink(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    with pytest.raises(ValueNotSupported):
+        bench.storage.resize_volume(vdi, MIB)
+    assert Path(vdi.location).stat().st_size == 4 * MIB
+
+
+def test_growing_a_disk_that_is_gone_says_so(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    Path(vdi.location).unlink()
+    with pytest.raises(VdiMissing):
+        bench.storage.resize_volume(vdi, 8 * MIB)
+
+
+def test_a_destroyed_disk_is_gone_and_may_be_destroyed_again(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    bench.storage.destroy_volume(vdi)
+    assert not Path(vdi.location).exists()
+    assert bench.names(sr) == []
+    bench.storage.destroy_volume(vdi)
+
+
+@pytest.mark.parametrize("location", ["", "/", "victim", "{folder}/../victim", "{outside}"])
+def test_a_location_outside_its_storage_reaches_nothing(bench: Bench, tmp_path: Path, location: str) -> None:
+    sr = bench.sr()
+    folder = Path(bench.disk(sr).location).parent
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"secret")
+    shutil.copy(victim, folder.parent / "victim")
+    vdi = bench.vdi(sr)
+    vdi.location = location.format(folder=folder, outside=victim)
+    bench.storage.destroy_volume(vdi)
+    with pytest.raises(VdiMissing):
+        bench.storage.resize_volume(vdi, 8 * MIB)
+    with pytest.raises(VdiMissing):
+        bench.storage.copy_volume(vdi, bench.vdi(sr), ignore)
+    assert victim.read_bytes() == (folder.parent / "victim").read_bytes() == b"secret"
+
+
+def test_links_are_neither_seen_nor_followed(bench: Bench, tmp_path: Path) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"secret")
+    Path(vdi.location).unlink()
+    Path(vdi.location).symlink_to(victim)
+    assert bench.names(sr) == []
+    with pytest.raises(VdiMissing):
+        bench.storage.resize_volume(vdi, 8 * MIB)
+    with pytest.raises(VdiMissing):
+        bench.storage.copy_volume(vdi, bench.vdi(sr), ignore)
+    bench.storage.destroy_volume(vdi)
+    assert victim.read_bytes() == b"secret"
+
+
+def test_a_raw_disk_is_raw_whatever_its_guest_writes(bench: Bench) -> None:
+    sr = bench.sr()
+    header = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(16) + (2**40).to_bytes(8, "big") + bytes(80)
+    vdi = bench.disk(sr, header)
+    (seen,) = bench.storage.scan(sr)
+    assert (seen.format, seen.capacity) == ("raw", 4 * MIB)
+    copy = bench.vdi(sr)
+    copied = bench.storage.copy_volume(vdi, copy, ignore)
+    assert Path(copied.location).read_bytes() == Path(vdi.location).read_bytes()
+    bench.storage.resize_volume(vdi, 8 * MIB)
+    assert Path(vdi.location).stat().st_size == 8 * MIB
+
+
+def test_cd_images_are_read_only_volumes(bench: Bench) -> None:
+    sr = bench.sr("iso", content_type="iso")
+    folder = Path(bench.disk(sr).location).parent
+    (folder / "Debian 12.ISO").write_bytes(bytes(MIB))
+    (image,) = [volume for volume in bench.storage.scan(sr) if volume.read_only]
+    assert (image.name, image.capacity, image.format) == ("Debian 12.ISO", MIB, "raw")
+    assert image.location == str(folder / "Debian 12.ISO")
+
+
+def test_usage_grows_as_guests_write(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr, size=16 * MIB)
+    size, used = bench.storage.usage(sr)
+    assert 0 <= used < size
+    before = Path(vdi.location).stat().st_blocks
+    with Path(vdi.location).open("r+b") as file:
+        file.write(os.urandom(8 * MIB))
+        os.fsync(file.fileno())
+    assert Path(vdi.location).stat().st_blocks > before
+    # Other users of the file system free and take room meanwhile; only the simulated storage counts its files alone.
+    if isinstance(bench.storage, SimulatedStorage):
+        assert bench.storage.usage(sr) == (size, used + 8 * MIB)
+
+
+def test_what_a_crash_left_half_made_is_removed(bench: Bench) -> None:
+    sr = bench.sr()
+    vdi = bench.disk(sr)
+    left = Path(vdi.location).with_name(f".{uuids.uuid4()}.raw.partial")
+    left.write_bytes(b"half")
+    assert bench.names(sr) == [Path(vdi.location).name]
+    assert not left.exists()
+
+
+# --- copies
+
+
+def holey(path: str) -> int:
+    """Write three pieces far apart and return the file's size."""
+    with Path(path).open("r+b") as file:
+        for offset in (0, 9 * MIB, 31 * MIB - 512):
+            file.seek(offset)
+            file.write(os.urandom(256 * 1024))
+        os.fsync(file.fileno())
+    return Path(path).stat().st_size
+
+
+def digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def test_a_copy_has_the_same_content_and_the_same_holes(bench: Bench) -> None:
+    first, second = bench.sr(), bench.sr()
+    source = bench.disk(first, size=64 * MIB)
+    holey(source.location)
+    parts: list[float] = []
+    copied = bench.storage.copy_volume(source, bench.vdi(second, 64 * MIB), parts.append)
+    assert digest(copied.location) == digest(source.location)
+    assert Path(copied.location).stat().st_blocks <= Path(source.location).stat().st_blocks + 64
+    assert parts == sorted(parts)
+    assert (parts[0], parts[-1]) == (0.0, 1.0)
+    assert [volume.location for volume in bench.storage.scan(second)] == [copied.location]
+
+
+def test_a_copy_may_be_larger(bench: Bench) -> None:
+    sr = bench.sr()
+    source = bench.disk(sr, b"content")
+    copied = bench.storage.copy_volume(source, bench.vdi(sr, 8 * MIB), ignore)
+    assert copied.capacity == Path(copied.location).stat().st_size == 8 * MIB
+    assert Path(copied.location).read_bytes().rstrip(b"\0") == b"content"
+
+
+def test_a_copy_may_not_be_smaller(bench: Bench) -> None:
+    sr = bench.sr()
+    source = bench.disk(sr)
+    with pytest.raises(ValueNotSupported):
+        bench.storage.copy_volume(source, bench.vdi(sr, MIB), ignore)
+    assert bench.names(sr) == [Path(source.location).name]
+
+
+def test_a_copy_of_a_disk_that_is_longer_than_its_record_is_refused(bench: Bench) -> None:
+    sr = bench.sr()
+    source = bench.disk(sr)
+    os.truncate(source.location, 5 * MIB)
+    with pytest.raises(ValueNotSupported):
+        bench.storage.copy_volume(source, bench.vdi(sr, 4 * MIB), ignore)
+    assert len(bench.names(sr)) == 1
+
+
+def test_a_copy_of_a_disk_that_is_gone_says_so(bench: Bench) -> None:
+    sr = bench.sr()
+    source = bench.disk(sr)
+    Path(source.location).unlink()
+    with pytest.raises(VdiMissing):
+        bench.storage.copy_volume(source, bench.vdi(sr), ignore)
+    assert bench.files(sr) == []
+
+
+@pytest.mark.parametrize("after", [0.0, 0.2, 1.0])
+def test_a_cancelled_copy_leaves_nothing(bench: Bench, after: float) -> None:
+    sr = bench.sr()
+    source = bench.disk(sr, size=64 * MIB)
+    holey(source.location)
+    before = bench.files(sr)
+
+    def cancel(part: float) -> None:
+        if part >= after:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        bench.storage.copy_volume(source, bench.vdi(sr, 64 * MIB), cancel)
+    assert bench.files(sr) == before
+    assert bench.names(sr) == [Path(source.location).name]
+
+
+def test_a_copy_does_not_replace_a_disk(bench: Bench) -> None:
+    sr = bench.sr()
+    source, other = bench.disk(sr, b"source"), bench.disk(sr, b"other")
+    with pytest.raises(UniquenessViolated):
+        bench.storage.copy_volume(source, other, ignore)
+    assert Path(other.location).read_bytes().startswith(b"other")
