@@ -1,0 +1,76 @@
+# What a developer or a curious admin types. Everything lands in .venv and var; nothing outside but the system packages.
+#
+#   make run     try it: libvirt's test hypervisor, at http://127.0.0.1:8086
+#   make test    everything that must hold: lint, format, types, tests
+#   make bench   the measurements
+#   make venv    what the others do first
+#   make clean   remove .venv and caches; var, with its state, stays
+
+PYTHON ?= python3
+PORT ?= 8086
+# System packages: libvirt to build against and to run, disk images, and what Debian splits off its Python.
+# Elsewhere than on Debian, or with these from another source: make PACKAGES= ...
+PACKAGES ?= libvirt-dev pkg-config gcc python3-dev python3-venv libvirt-daemon libvirt-clients qemu-utils
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+AGENT := $(BIN)/xen-host-agent
+URL := http://127.0.0.1:$(PORT)
+
+.PHONY: venv run test bench clean
+
+venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	@missing=; \
+	for package in $(PACKAGES); do \
+		command -v dpkg-query >/dev/null || break; \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+		echo "installing:$$missing"; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
+	elif [ -n "$$missing" ]; then \
+		echo "These packages are missing; install them as root, then run make again:"; \
+		echo "    apt-get install$$missing"; \
+		exit 1; \
+	fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is not Python 3.11 or later; name one that is: make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: venv
+	@umask 077; mkdir -p var; \
+	if [ -z "$$($(AGENT) user list --config /dev/null --state var)" ]; then \
+		$(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(12))' >var/first-password; \
+		$(AGENT) user add root --config /dev/null --state var <var/first-password || exit 1; \
+	fi; \
+	password=$$(cat var/first-password 2>/dev/null || echo 'the one you chose'); \
+	echo; \
+	echo "  URL       $(URL)"; \
+	echo "  user      root"; \
+	echo "  password  $$password"; \
+	echo; \
+	echo "  Try it in another terminal, in $(BIN)/python:"; \
+	echo; \
+	echo "  import XenAPI; session = XenAPI.Session('$(URL)')"; \
+	echo "  session.xenapi.login_with_password('root', '$$password')"; \
+	echo "  print([vm['name_label'] for vm in session.xenapi.VM.get_all_records().values()])"; \
+	echo
+	@exec $(AGENT) serve --config /dev/null --connect test:///default --listen $(URL) --state var
+
+test: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -ra
+
+bench: venv
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
