@@ -99,23 +99,29 @@ class Dispatch:
         if asynchronous:
             lane = None if message.kind is Kind.BESIDE else self._lane(message, args)
             return Result(Ref("task"), self._tasks.start(message, call, args, lane))
+        return Result(message.result, await self._run(message, call, args))
+
+    async def _run(self, message: Message, call: Call, args: list[Any]) -> Any:
+        """Run a message where its kind says."""
         match message.kind:
             case Kind.READ:
                 with self.site.store.lock:
-                    return Result(message.result, message.function(call, *args))
-            case Kind.WRITE:
-                return Result(message.result, await self._write(message, call, args))
-            case Kind.VERB:
-                run = self._tasks.foreground(message, call, args)
-                return Result(
-                    message.result, await self._worker(self.site.lanes.submit(self._lane(message, args), run))
-                )
+                    return message.function(call, *args)
             case Kind.MEASURE:
                 await self._measure()
                 with self.site.store.lock:
-                    return Result(message.result, message.function(call, *args))
+                    return message.function(call, *args)
+            case Kind.WRITE:
+                return await self._write(message, call, args)
             case Kind.WAIT:
-                return Result(message.result, await self._wait(message, call, args))
+                return await self._wait(message, call, args)
+            case Kind.BESIDE:
+                if message.role is None:
+                    return await self._login(message, call, args)
+                return await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
+            case Kind.VERB:
+                run = self._tasks.foreground(message, call, args)
+                return await self._worker(self.site.lanes.submit(self._lane(message, args), run))
 
     def _find(self, name: str, asked: str) -> Message:
         message = self._messages.get(name)

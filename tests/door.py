@@ -1,0 +1,98 @@
+"""An agent without its HTTP: the dispatch on a loop of its own, called from a test as if by a client that is logged in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent import messages
+from agent.call import Site
+from agent.classes import VM
+from agent.lanes import Lanes
+from agent.model.entity import Entity
+from agent.observer import Observer
+from agent.ports import Machine
+from agent.roles import Role
+from agent.rpc.dispatch import Caller, Dispatch
+from agent.rpc.tasks import Tasks
+from agent.sessions import Sessions
+from agent.store.journal import Journal
+from agent.store.store import Store
+from agent.users import Users
+
+WAIT_SECONDS = 30.0
+
+
+def eventually(holds: Callable[[], bool], what: str = "the condition") -> None:
+    """Wait until it holds; fail naming it if it does not within half a minute."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"{what} never came true"
+        time.sleep(0.005)
+
+
+class Door:
+    """One agent on the given ports. Values are given and come back as the agent keeps them, objects by reference."""
+
+    def __init__(
+        self, machine: Machine, state: Path | None, *, cascade: bool = False, users: Path | None = None
+    ) -> None:
+        api = messages.api()
+        self.store = Store(api.classes, Journal(state), cascade=cascade)
+        self.store.load()
+        self.lanes = Lanes(16)
+        self.observer = Observer(self.store, machine, self.lanes, sweep_seconds=3600.0)
+        self.observer.start()
+        self.sessions = Sessions(self.store)
+        self.site = Site(
+            api,
+            self.store,
+            machine,
+            self.observer,
+            self.lanes,
+            self.sessions,
+            Users(users or Path("no-such-folder/users")),
+            "0",
+        )
+        self.tasks = Tasks(self.site)
+        self.tasks.recover()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.dispatch = asyncio.run_coroutine_threadsafe(self._dispatch(), self._loop).result()
+        self.session = self.sessions.open("root", Role.POOL_ADMIN, "test")
+
+    async def _dispatch(self) -> Dispatch:
+        return Dispatch(self.site, self.tasks, login_delay_seconds=0.0)
+
+    def send(self, name: str, *params: Any) -> Any:
+        """Call a message with exactly these raw parameters."""
+        raw = [param.ref if isinstance(param, Entity) else param for param in params]
+        future = asyncio.run_coroutine_threadsafe(self.dispatch.call(name, raw, Caller("test")), self._loop)
+        return future.result(WAIT_SECONDS).value
+
+    def __call__(self, name: str, *params: Any) -> Any:
+        """Call a message in the session of a pool admin."""
+        return self.send(name, self.session, *params)
+
+    def idle(self) -> None:
+        """Wait until no lane has anything left to do."""
+        eventually(self.lanes.idle, "idle lanes")
+
+    def vm(self, **fields: Any) -> VM:
+        """Make a machine."""
+        made: VM = self("VM.create", {"name_label": "web", **fields})
+        return made
+
+    def close(self) -> None:
+        """End it as the daemon would."""
+        self.observer.close()
+        self.lanes.close(WAIT_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.store.close()

@@ -1,0 +1,345 @@
+"""A machine that only exists in memory: all the ports, obedient, and failing on demand. For tests of the agent alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from agent.classes import PBD, SR, VBD, VDI, VIF, VM, Network
+from agent.classes.devices import name_of
+from agent.classes.enums import PowerState, VbdType
+from agent.classes.lifecycle import small
+from agent.errors import SrFull, SrUnknownDriver, ValueNotSupported, VMBadPowerState, XenError
+from agent.ports import (
+    DomainReading,
+    HostReading,
+    Machine,
+    Reading,
+    SeenConsole,
+    SeenCpu,
+    SeenDisk,
+    SeenDomain,
+    SeenHost,
+    SeenInterface,
+    SeenNetwork,
+    SeenNic,
+    SeenPool,
+    SeenVolume,
+)
+
+GIB = 2**30
+LOCAL = "11111111-1111-4111-8111-111111111111"
+LAN = "22222222-2222-4222-8222-222222222222"
+Hook = Callable[[], None]
+
+
+class Failing:
+    """Fails on demand: what `plan` has under a method's name is called instead of doing it."""
+
+    def __init__(self) -> None:
+        self.plan: dict[str, Hook] = {}
+        self.calls: list[str] = []
+
+    def meet(self, name: str) -> None:
+        self.calls.append(name)
+        if (hook := self.plan.get(name)) is not None:
+            hook()
+
+    def fail(self, name: str, error: XenError) -> None:
+        """Let the method raise this error from now on."""
+
+        def hook() -> None:
+            raise error
+
+        self.plan[name] = hook
+
+
+class FakeDomains(Failing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, SeenDomain] = {}
+        self.saved: set[str] = set()
+        self.domids = itertools.count(1)
+        self.changed: Callable[[str | None], None] = lambda uuid: None
+
+    def watch(self, changed: Callable[[str | None], None]) -> None:
+        self.changed = changed
+
+    def list(self) -> Sequence[SeenDomain]:
+        self.meet("list")
+        return list(self.known.values())
+
+    def look(self, uuid: str) -> SeenDomain | None:
+        self.meet("look")
+        return self.known.get(uuid)
+
+    def check(self, vm: VM) -> None:
+        self.meet("check")
+
+    def define(self, vm: VM) -> None:
+        self.meet("define")
+        old = self.known.get(vm.uuid)
+        if old is None or old.power_state in (PowerState.HALTED, PowerState.SUSPENDED):
+            state = old.power_state if old is not None else PowerState.HALTED
+            self.known[vm.uuid] = replace(self._seen(vm), power_state=state)
+
+    def undefine(self, vm: VM) -> None:
+        self.meet("undefine")
+        self.known.pop(vm.uuid, None)
+
+    def start(self, vm: VM, paused: bool) -> None:
+        self.meet("start")
+        self._require(vm, PowerState.HALTED)
+        state = PowerState.PAUSED if paused else PowerState.RUNNING
+        console = SeenConsole("rfb", "127.0.0.1:5900")
+        self.known[vm.uuid] = replace(self._seen(vm), power_state=state, domid=next(self.domids), consoles=(console,))
+
+    def pause(self, vm: VM) -> None:
+        self._move("pause", vm, PowerState.RUNNING, PowerState.PAUSED)
+
+    def unpause(self, vm: VM) -> None:
+        self._move("unpause", vm, PowerState.PAUSED, PowerState.RUNNING)
+
+    def shutdown(self, vm: VM) -> None:
+        self._move("shutdown", vm, PowerState.RUNNING, PowerState.HALTED)
+
+    def reboot(self, vm: VM) -> None:
+        self._move("reboot", vm, PowerState.RUNNING, PowerState.RUNNING)
+        self.known[vm.uuid] = replace(self.known[vm.uuid], domid=next(self.domids))
+
+    def destroy(self, vm: VM) -> None:
+        self.meet("destroy")
+        self.known[vm.uuid] = replace(self.known[vm.uuid], power_state=PowerState.HALTED, domid=-1)
+
+    def suspend(self, vm: VM) -> None:
+        self._move("suspend", vm, PowerState.RUNNING, PowerState.SUSPENDED)
+
+    def resume(self, vm: VM, paused: bool) -> None:
+        self._move("resume", vm, PowerState.SUSPENDED, PowerState.PAUSED if paused else PowerState.RUNNING)
+        self.known[vm.uuid] = replace(self.known[vm.uuid], domid=next(self.domids))
+
+    def plug_vbd(self, vbd: VBD) -> None:
+        self.meet("plug_vbd")
+        seen = self.known[vbd.VM.uuid]
+        self.known[vbd.VM.uuid] = replace(seen, disks=(*seen.disks, self._disk(vbd)))
+
+    def unplug_vbd(self, vbd: VBD) -> None:
+        self.meet("unplug_vbd")
+        seen = self.known[vbd.VM.uuid]
+        left = tuple(disk for disk in seen.disks if disk.target != self._disk(vbd).target)
+        self.known[vbd.VM.uuid] = replace(seen, disks=left)
+
+    def change_medium(self, vbd: VBD) -> None:
+        self.meet("change_medium")
+        self.unplug_vbd(vbd)
+        self.plug_vbd(vbd)
+
+    def plug_vif(self, vif: VIF) -> None:
+        self.meet("plug_vif")
+        seen = self.known[vif.VM.uuid]
+        self.known[vif.VM.uuid] = replace(seen, nics=(*seen.nics, SeenNic(vif.MAC, vif.network.bridge)))
+
+    def unplug_vif(self, vif: VIF) -> None:
+        self.meet("unplug_vif")
+        seen = self.known[vif.VM.uuid]
+        self.known[vif.VM.uuid] = replace(seen, nics=tuple(nic for nic in seen.nics if nic.MAC != vif.MAC))
+
+    def set_vcpus(self, vm: VM, number: int) -> None:
+        self.meet("set_vcpus")
+        self.known[vm.uuid] = replace(self.known[vm.uuid], VCPUs=number)
+
+    def set_memory(self, vm: VM, target: int) -> None:
+        self.meet("set_memory")
+        self.known[vm.uuid] = replace(self.known[vm.uuid], memory=target)
+
+    def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
+        self.meet("set_scheduler")
+
+    def send_sysrq(self, vm: VM, key: str) -> None:
+        raise ValueNotSupported("key", key, "this machine has no kernel")
+
+    def send_trigger(self, vm: VM, trigger: str) -> None:
+        self.meet("send_trigger")
+
+    def _move(self, name: str, vm: VM, before: PowerState, after: PowerState) -> None:
+        self.meet(name)
+        self._require(vm, before)
+        self.known[vm.uuid] = replace(self.known[vm.uuid], power_state=after)
+
+    def _require(self, vm: VM, state: PowerState) -> None:
+        seen = self.known.get(vm.uuid)
+        actual = seen.power_state if seen is not None else PowerState.HALTED
+        if actual is not state:
+            raise VMBadPowerState(vm, small(state), small(actual))
+
+    @staticmethod
+    def _disk(vbd: VBD) -> SeenDisk:
+        source = vbd.VDI.location if vbd.VDI is not None else ""
+        return SeenDisk(name_of(int(vbd.userdevice)), vbd.type is VbdType.CD, source)
+
+    def _seen(self, vm: VM) -> SeenDomain:
+        return SeenDomain(
+            vm.uuid,
+            vm.name_label or vm.uuid,
+            PowerState.HALTED,
+            title=vm.name_label,
+            VCPUs_max=vm.VCPUs_max,
+            VCPUs=vm.VCPUs_at_startup,
+            memory_max=vm.memory_static_max,
+            memory=vm.memory_dynamic_max,
+            disks=tuple(self._disk(vbd) for vbd in vm.VBDs),
+            nics=tuple(SeenNic(vif.MAC, vif.network.bridge) for vif in vm.VIFs),
+        )
+
+
+class FakeStorage(Failing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attached: dict[str, SeenPool] = {LOCAL: SeenPool(LOCAL, "local", "file", True, {}, 100 * GIB, 0)}
+        self.volumes: dict[str, dict[str, SeenVolume]] = {LOCAL: {}}
+
+    def supported_types(self) -> Mapping[str, str]:
+        return {"file": "a folder", "iso": "a folder of CD images"}
+
+    def pools(self) -> Sequence[SeenPool]:
+        self.meet("pools")
+        return list(self.attached.values())
+
+    def create(self, sr: SR, device_config: Mapping[str, str]) -> None:
+        self.meet("create")
+        if sr.type not in self.supported_types():
+            raise SrUnknownDriver(sr.type)
+        self.attached[sr.uuid] = SeenPool(sr.uuid, sr.name_label, sr.type, True, dict(device_config), 100 * GIB, 0)
+        self.volumes[sr.uuid] = {}
+
+    def attach(self, pbd: PBD) -> None:
+        self.meet("attach")
+        self.volumes.setdefault(pbd.SR.uuid, {})
+        self.attached[pbd.SR.uuid] = SeenPool(pbd.SR.uuid, pbd.SR.name_label, pbd.SR.type, True)
+
+    def detach(self, pbd: PBD) -> None:
+        self.meet("detach")
+        self.attached.pop(pbd.SR.uuid, None)
+
+    def forget(self, sr: SR) -> None:
+        self.attached.pop(sr.uuid, None)
+
+    def destroy(self, sr: SR) -> None:
+        self.meet("destroy")
+        self.attached.pop(sr.uuid, None)
+        self.volumes.pop(sr.uuid, None)
+
+    def usage(self, sr: SR) -> tuple[int, int]:
+        return 100 * GIB, sum(volume.allocation for volume in self.volumes[sr.uuid].values())
+
+    def scan(self, sr: SR) -> Sequence[SeenVolume]:
+        self.meet("scan")
+        return list(self.volumes[sr.uuid].values())
+
+    def create_volume(self, vdi: VDI) -> SeenVolume:
+        self.meet("create_volume")
+        if vdi.virtual_size > 100 * GIB:
+            raise SrFull(vdi.virtual_size, 100 * GIB)
+        volume = SeenVolume(f"/{vdi.SR.uuid}/{vdi.uuid}.raw", vdi.uuid, vdi.virtual_size, 0)
+        self.volumes[vdi.SR.uuid][volume.location] = volume
+        return volume
+
+    def destroy_volume(self, vdi: VDI) -> None:
+        self.meet("destroy_volume")
+        self.volumes[vdi.SR.uuid].pop(vdi.location, None)
+
+    def resize_volume(self, vdi: VDI, size: int) -> None:
+        self.meet("resize_volume")
+        volumes = self.volumes[vdi.SR.uuid]
+        volumes[vdi.location] = replace(volumes[vdi.location], capacity=size)
+
+    def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
+        for step in self.steps():
+            progress(step)
+        self.meet("copy_volume")
+        return self.create_volume(target)
+
+    @staticmethod
+    def steps() -> Iterator[float]:
+        yield from (0.25, 0.5, 0.75, 1.0)
+
+
+class FakeNetworks(Failing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, SeenNetwork] = {LAN: SeenNetwork(LAN, "lan", "xenbr0", True)}
+
+    def list(self) -> Sequence[SeenNetwork]:
+        return list(self.known.values())
+
+    def create(self, network: Network) -> str:
+        self.meet("create")
+        bridge = network.bridge or f"xapi{len(self.known)}"
+        self.known[network.uuid] = SeenNetwork(network.uuid, network.name_label, bridge, True)
+        return bridge
+
+    def destroy(self, network: Network) -> None:
+        self.meet("destroy")
+        self.known.pop(network.uuid, None)
+
+
+class FakeNode:
+    def host(self) -> SeenHost:
+        return SeenHost(
+            hostname="xenhost",
+            address="192.0.2.10",
+            software_version={"product_brand": "xen-host-agent", "product_version": "0.1.0", "xapi": "26.1"},
+            capabilities=("xen-3.0-x86_64",),
+            cpu_configuration={"nr_nodes": "1"},
+            cpu_info={"cpu_count": "2"},
+            sched_policy="credit2",
+            supported_bootloaders=("pygrub",),
+            bios_strings={},
+            memory_total=16 * GIB,
+            boot_time=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+    def cpus(self) -> Sequence[SeenCpu]:
+        return [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
+
+    def interfaces(self) -> Sequence[SeenInterface]:
+        return [SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")]
+
+
+class FakeMeters(Failing):
+    def __init__(self, domains: FakeDomains) -> None:
+        super().__init__()
+        self._domains = domains
+
+    def read(self) -> Reading:
+        self.meet("read")
+        running = {
+            uuid: DomainReading(
+                {0: 0.5},
+                {0: 1},
+                {0: ("running",)},
+                seen.memory,
+                {disk.target: (10.0, 20.0) for disk in seen.disks},
+                {nic.MAC: (1.0, 2.0) for nic in seen.nics},
+            )
+            for uuid, seen in self._domains.known.items()
+            if seen.power_state is PowerState.RUNNING
+        }
+        host = HostReading(16 * GIB, 8 * GIB, {0: 0.25, 1: 0.75}, {"eth0": (3.0, 4.0)})
+        return Reading(datetime(2026, 1, 2, tzinfo=UTC), host, running)
+
+
+class FakeMachine:
+    """The ports, each by its own class, so that tests can reach into them."""
+
+    def __init__(self) -> None:
+        self.domains = FakeDomains()
+        self.storage = FakeStorage()
+        self.networks = FakeNetworks()
+        self.node = FakeNode()
+        self.meters = FakeMeters(self.domains)
+
+    def ports(self) -> Machine:
+        return Machine(self.domains, self.storage, self.networks, self.node, self.meters, lambda: None)
