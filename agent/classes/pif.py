@@ -32,7 +32,7 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     physical: bool = runtime("is it hardware, rather than a VLAN or bond", default=False, kept=True)
     currently_attached: bool = runtime("is the card there and usable", default=True)
     ip_configuration_mode: IpConfigurationMode = runtime(
-        "Static where the card has an IPv4 address, even if DHCP gave it, which the host alone knows; else None",
+        "is there an IPv4 address (Static, even if DHCP gave it, which only the host knows) or none (None)",
         default=IpConfigurationMode.NONE,
     )
     IP: str = runtime("IPv4 address of the host on this card; empty for none", default="")

@@ -100,13 +100,13 @@ class Pool(Entity, name="pool", role=Role.POOL_OPERATOR):
         "always false: the agent does not set how bridges treat multicast", default=False
     )
     uefi_certificates: str = readwrite(
-        "Secure Boot certificates of all machines; empty, since the agent keeps none",
+        "certificates of Secure Boot for all machines; empty, since the agent keeps none",
         default="",
         role=Role.POOL_ADMIN,
         check=checks.only("uefi_certificates", "", reason=NO_CERTIFICATES),
     )
     custom_uefi_certificates: str = readwrite(
-        "Secure Boot certificates of the admin's own; empty, since the agent keeps none",
+        "certificates of Secure Boot that the admin brings; empty, since the agent keeps none",
         default="",
         role=Role.POOL_ADMIN,
         check=checks.only("custom_uefi_certificates", "", reason=NO_CERTIFICATES),

@@ -30,7 +30,7 @@ class Task(Entity, name="task", role=Role.POOL_OPERATOR, destroys=True):
         "session that began it; null when that has ended", default=None, bound="tasks", kept=True, weak=True
     )
     progress: float = runtime("part that is done, from 0 to 1", default=0.0, kept=True)
-    type: str = runtime("always <none/> when finished: the result says itself what it is", default="", kept=True)
+    type: str = runtime("always <none/>: the result says itself what it is", default="<none/>", kept=True)
     result: str = runtime("XML-RPC value that the message answered; empty if none or not yet", default="", kept=True)
     error_info: tuple[str, ...] = runtime("code and parameters of the error that ended it", default=(), kept=True)
     allowed_operations: tuple[TaskOperation, ...] = runtime("what can be done to the task now", default=(), kept=True)

@@ -243,8 +243,8 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     bios_strings: Mapping[str, str] = runtime(
         "always empty: the guest sees Xen's own names of maker and model", default={}
     )
-    protection_policy: Entity | None = readwrite(
-        "always null: the agent takes no snapshots by itself", default=None, to="VMPP", role=Role.POOL_OPERATOR
+    protection_policy: Entity | None = constructor(
+        "always null: the agent takes no snapshots by itself", default=None, to="VMPP"
     )
     snapshot_schedule: Entity | None = readwrite(
         "always null: the agent takes no snapshots by itself", default=None, to="VMSS", role=Role.POOL_OPERATOR

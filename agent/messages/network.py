@@ -10,9 +10,10 @@ from agent.classes import Network
 from agent.errors import NetworkContainsPif, NetworkContainsVif, XenError
 from agent.model.messages import construct, message
 from agent.model.types import Record
+from agent.roles import Role
 
 
-@message(Network)
+@message(Network, role=Role.VM_ADMIN)
 def create(call: Call, args: Annotated[Mapping[str, Any], Record("network")]) -> Network:
     """Make a network from a record of its RW and RO/constructor fields.
 
@@ -32,7 +33,7 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("network")]) ->
         raise
 
 
-@message(Network)
+@message(Network, role=Role.VM_ADMIN)
 def destroy(call: Call, self: Network) -> None:
     """Remove a network, with its bridge where the agent made it.
 
