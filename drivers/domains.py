@@ -1,0 +1,490 @@
+"""Virtual machines on any libvirt connection: what the agent's Domains port asks, in libvirt's calls.
+
+Nothing is remembered here. Every answer is read anew, and an event only says that something changed: on Xen a reboot
+arrives as STARTED and then STOPPED while the domain runs under a new number (libvirt 9.0.0), so a state machine fed
+with events would end in a lie. Power states are looked at before a call, and again when libvirt refuses it, since its
+codes do not tell. How a machine looks as XML is ``xml``'s business; what libvirt's test hypervisor lacks is ``simulator``'s.
+
+Over the usual size: one class for one port, of which every method is a few lines.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import libvirt
+from lxml import etree
+
+from agent.classes import VBD, VIF, VM
+from agent.classes.enums import DomainType, PowerState, VbdType
+from agent.errors import (
+    DeviceAlreadyAttached,
+    DeviceAlreadyDetached,
+    DeviceDetachRejected,
+    HostNotEnoughFreeMemory,
+    OperationNotAllowed,
+    ValueNotSupported,
+    VbdNotRemovableMedia,
+    VMBadPowerState,
+)
+from agent.ports import SeenDomain
+from drivers import xml, xml_devices, xml_read
+from drivers.connection import Connection
+from drivers.failures import translated
+
+log = logging.getLogger(__name__)
+
+LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
+DEFINITION = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+"""What is to be at the next start, passwords included: a definition written back without them would lose them."""
+
+ALIVE = (PowerState.RUNNING, PowerState.PAUSED)
+
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.HALTED,
+    libvirt.VIR_DOMAIN_CRASHED: PowerState.HALTED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,
+}
+_STATE_CODES = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
+"""What a wrong power state is refused with: the first by the Xen driver, either by the test driver (libvirt 9.0.0)."""
+_REFUSED_CODES = (libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INTERNAL_ERROR)
+_KEY_ROWS = (("1234567890", 2), ("qwertyuiop", 16), ("asdfghjkl", 30), ("zxcvbnm", 44))
+"""Linux' numbers of the keys, a row of the keyboard each."""
+_KEY_ALT, _KEY_SYSRQ = 56, 99
+_KEY_HOLD_MILLISECONDS = 100
+
+
+class LibvirtDomains:
+    """The port ``agent.ports.Domains``."""
+
+    def __init__(self, connection: Connection, *, kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS) -> None:
+        self._connection = connection
+        self._kernel_folders = tuple(kernel_folders)
+        self._watchers: list[Callable[[str | None], None]] = []
+        self._registrations: list[int] = []
+        connection.on_connect(self._register)
+        connection.on_close(self._deregister)
+
+    # --- seeing
+
+    def watch(self, changed: Callable[[str | None], None]) -> None:
+        """Call `changed` with the uuid of every domain that changed, and with None after each reconnect."""
+        self._watchers.append(changed)
+
+    def list(self) -> Sequence[SeenDomain]:
+        """All domains, the control domain included."""
+        with translated(connection=self._connection):
+            found = [self._see(domain) for domain in self._connection.handle.listAllDomains()]
+        return [seen for seen in found if seen is not None]
+
+    def look(self, uuid: str) -> SeenDomain | None:
+        """One domain as it is now; None if there is none."""
+        with translated(connection=self._connection):
+            domain = self._find(self._connection.handle, uuid)
+            return None if domain is None else self._see(domain)
+
+    def _see(self, domain: libvirt.virDomain) -> SeenDomain | None:
+        try:
+            state = self._state(domain)
+            return xml_read.read(self._tree(domain), state, persistent=bool(domain.isPersistent()))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def _tree(self, domain: libvirt.virDomain) -> etree._Element:
+        """The domain as it runs, or as it is defined if it does not."""
+        return xml_read.parse(domain.XMLDesc(0))
+
+    def _state(self, domain: libvirt.virDomain | None) -> PowerState:
+        if domain is None:
+            return PowerState.HALTED
+        state = _STATES.get(domain.state()[0], PowerState.UNKNOWN)
+        if state is PowerState.HALTED and not domain.isActive() and domain.hasManagedSaveImage():
+            return PowerState.SUSPENDED
+        return state
+
+    @staticmethod
+    def _find(handle: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
+        # Looked up for every call: the number that a virDomain knows is that of its look-up (libvirt 9.0.0).
+        try:
+            return handle.lookupByUUIDString(uuid)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    # --- events
+
+    def _register(self, handle: libvirt.virConnect) -> None:
+        # These are the two that the Xen driver ever sends (libvirt 9.0.0); it takes registrations for all others.
+        self._registrations = [
+            handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None),
+            handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, self._metadata, None),
+        ]
+        self._tell(None)
+
+    def _deregister(self, handle: libvirt.virConnect) -> None:
+        registrations, self._registrations = self._registrations, []
+        for registration in registrations:
+            with suppress(libvirt.libvirtError):
+                handle.domainEventDeregisterAny(registration)
+
+    def _lifecycle(
+        self, handle: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, opaque: object
+    ) -> None:
+        self._tell(domain.UUIDString())
+
+    def _metadata(
+        self, handle: libvirt.virConnect, domain: libvirt.virDomain, kind: int, uri: str, opaque: object
+    ) -> None:
+        self._tell(domain.UUIDString())
+
+    def _tell(self, uuid: str | None) -> None:
+        for changed in self._watchers:
+            changed(uuid)
+
+    # --- definitions
+
+    def check(self, vm: VM) -> None:
+        """VALUE_NOT_SUPPORTED, INVALID_DEVICE or another error of a value that Xen could not realise."""
+        with translated(vm, connection=self._connection):
+            domain = self._find(self._connection.handle, vm.uuid)
+            if domain is None:
+                xml.build(vm, xml.safe_name(vm), kernel_folders=self._kernel_folders)
+            else:
+                self._merged(vm, domain)
+
+    def _merged(self, vm: VM, domain: libvirt.virDomain) -> tuple[etree._Element, bool]:
+        """The definition as the machine wants it, and whether that is another than it has."""
+        existing = xml_read.parse(domain.XMLDesc(DEFINITION))
+        merged = xml.merge(vm, existing, self._bridge_of, kernel_folders=self._kernel_folders)
+        return merged, not xml.same(existing, merged)
+
+    def define(self, vm: VM) -> None:
+        """Make the persistent definition what the machine's fields and devices say; what they do not say stays."""
+        with translated(vm, connection=self._connection):
+            handle = self._connection.handle
+            domain = self._find(handle, vm.uuid)
+            if domain is None:
+                self._define_new(handle, vm)
+                return
+            merged, changed = self._merged(vm, domain)
+            if changed or not domain.isPersistent():
+                handle.defineXML(_text(merged))
+
+    def _define_new(self, handle: libvirt.virConnect, vm: VM) -> None:
+        plain = xml.safe_name(vm)
+        unique = plain if plain.endswith(vm.uuid[:8]) else f"{plain}-{vm.uuid[:8]}"
+        try:
+            handle.lookupByName(plain)
+            name = unique
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                raise
+            name = plain
+        root = xml.build(vm, name, kernel_folders=self._kernel_folders)
+        try:
+            handle.defineXML(_text(root))
+        except libvirt.libvirtError as error:
+            # Somebody took the name since: 9 "domain 'x' already exists with uuid ..." (libvirt 9.0.0).
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_FAILED or name == unique:
+                raise
+            root.find("name").text = unique  # type: ignore[union-attr]
+            handle.defineXML(_text(root))
+
+    def _bridge_of(self, nic: etree._Element) -> str:
+        """The bridge of a card in a definition; where it names a libvirt network instead, that network's."""
+        seen = xml_read.see_nic(nic)
+        if seen.bridge or not seen.network:
+            return seen.bridge
+        try:
+            return str(self._connection.handle.networkLookupByName(seen.network).bridgeName())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in (libvirt.VIR_ERR_NO_NETWORK, libvirt.VIR_ERR_INTERNAL_ERROR):
+                return ""
+            raise
+
+    def undefine(self, vm: VM) -> None:
+        """Forget the definition and a saved image. A machine that is not defined is no error."""
+        with translated(vm, connection=self._connection):
+            domain = self._find(self._connection.handle, vm.uuid)
+            if domain is None:
+                return
+            if domain.isActive():
+                # libvirt would do it, and the domain would be gone without a trace at its next shutdown.
+                raise VMBadPowerState(vm, "halted", _word(self._state(domain)))
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+
+    # --- power
+
+    @contextmanager
+    def _acting(
+        self, vm: VM, *expected: PowerState, long: bool = False, subject: object = None, **what: object
+    ) -> Iterator[libvirt.virDomain]:
+        """The machine's domain, for one call; VM_BAD_POWER_STATE unless it is in one of the states `expected`."""
+        with translated(subject or vm, connection=self._connection, **what):
+            handle = self._connection.long if long else self._connection.handle
+            domain = self._require(vm, handle, expected)
+            try:
+                yield domain
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in _STATE_CODES:
+                    self._require(vm, handle, expected)
+                raise
+
+    def _require(self, vm: VM, handle: libvirt.virConnect, expected: Sequence[PowerState]) -> libvirt.virDomain:
+        domain = self._find(handle, vm.uuid)
+        state = self._state(domain)
+        if domain is None or state not in expected:
+            raise VMBadPowerState(vm, ", ".join(map(_word, expected)), _word(state))
+        return domain
+
+    def start(self, vm: VM, paused: bool) -> None:
+        """Define and boot it; with `paused`, its first instruction waits for unpause."""
+        _, cap = xml.scheduling(vm)
+        with translated(vm, connection=self._connection):
+            domain = self._find(self._connection.handle, vm.uuid)
+            state = self._state(domain)
+            if state is not PowerState.HALTED:
+                raise VMBadPowerState(vm, "halted", _word(state))
+        self.define(vm)
+        with self._acting(vm, PowerState.HALTED, long=True) as domain:
+            try:
+                self._boot(domain, paused=paused or cap is not None)
+            except libvirt.libvirtError as error:
+                self._explain_failed_start(vm, domain, error)
+                raise
+        try:
+            self._limit(vm, paused=paused)
+        except BaseException:
+            # Started without the limit it must have: it has run nothing yet, so it never was.
+            with suppress(VMBadPowerState):
+                self.destroy(vm)
+            raise
+
+    def _limit(self, vm: VM, *, paused: bool) -> None:
+        """Give a machine that was booted paused for it the cap, which has no place in a definition, and let it run."""
+        weight, cap = xml.scheduling(vm)
+        if cap is not None:
+            self.set_scheduler(vm, weight, cap)
+            if not paused:
+                self.unpause(vm)
+
+    def _boot(self, domain: libvirt.virDomain, *, paused: bool) -> None:
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+
+    def _explain_failed_start(self, vm: VM, domain: libvirt.virDomain, error: libvirt.libvirtError) -> None:
+        """VM_BAD_POWER_STATE or HOST_NOT_ENOUGH_FREE_MEMORY where that is the reason.
+
+        libvirt 9.0.0 on Xen says 55 "Domain is already running" while a guest reboots, when its state reads as shut
+        off, and 1 "libxenlight failed to create new domain" for all else, with the reason in a log of its own.
+        """
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+            raise VMBadPowerState(vm, "halted", "running") from error
+        if error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR:
+            needed = vm.memory_dynamic_max or vm.memory_static_max
+            free = self._connection.handle.getFreeMemory()
+            if 0 < free < needed:
+                raise HostNotEnoughFreeMemory(needed, free) from error
+
+    def pause(self, vm: VM) -> None:
+        """Stop its CPUs."""
+        with self._acting(vm, PowerState.RUNNING) as domain:
+            domain.suspend()
+
+    def unpause(self, vm: VM) -> None:
+        """Let its CPUs go on."""
+        with self._acting(vm, PowerState.PAUSED) as domain:
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+                domain.pMWakeup(0)
+            else:
+                domain.resume()
+
+    def shutdown(self, vm: VM) -> None:
+        """Ask the guest to shut down, by its Xen drivers or else by its power button. Returns when it was asked."""
+        with self._acting(vm, PowerState.RUNNING) as domain:
+            domain.shutdownFlags(0)
+
+    def reboot(self, vm: VM) -> None:
+        """Ask the guest to reboot. Returns when it was asked. OPERATION_NOT_ALLOWED for one without Xen drivers."""
+        with self._acting(vm, PowerState.RUNNING) as domain:
+            try:
+                domain.reboot(0)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and domain.isActive():
+                    # There is a power button, but none to reboot with.
+                    reason = "a guest without Xen drivers cannot be asked to reboot: shut it down and start it"
+                    raise OperationNotAllowed(reason) from error
+                raise
+
+    def destroy(self, vm: VM) -> None:
+        """Pull the plug. A suspended machine loses what it saved."""
+        with translated(vm, connection=self._connection):
+            domain = self._find(self._connection.handle, vm.uuid)
+            state = self._state(domain)
+            if domain is not None and state is PowerState.SUSPENDED:
+                domain.managedSaveRemove(0)
+                return
+            # A crashed domain that is kept for its admin is shut off and yet there; so is one that is rebooting.
+            if domain is None or not domain.isActive():
+                raise VMBadPowerState(vm, "running, paused, suspended", _word(state))
+            domain.destroy()
+
+    def suspend(self, vm: VM) -> None:
+        """Save memory and devices to disk and stop."""
+        with self._acting(vm, PowerState.RUNNING, long=True) as domain:
+            domain.managedSave(0)
+
+    def resume(self, vm: VM, paused: bool) -> None:
+        """Go on from what suspend saved. Where its cap cannot be set the machine stays paused, with nothing lost."""
+        _, cap = xml.scheduling(vm)
+        with self._acting(vm, PowerState.SUSPENDED, long=True) as domain:
+            self._boot(domain, paused=paused or cap is not None)
+        self._limit(vm, paused=paused)
+
+    # --- devices of a running machine
+
+    def plug_vbd(self, vbd: VBD) -> None:
+        """Give the running machine the disk."""
+        if vbd.type is VbdType.CD and xml.domain_type_of(vbd.VM) is DomainType.HVM:
+            raise ValueNotSupported(
+                "type", vbd.type, "Xen plugs no CD drive into a running HVM guest; its media it does"
+            )
+        disk = xml.disk_element(vbd)
+        with self._acting(vbd.VM, *ALIVE, long=True, subject=vbd, field="VDI", value=vbd.VDI) as domain:
+            if self._live_disk(domain, vbd) is not None:
+                raise DeviceAlreadyAttached(vbd)
+            self._attach(domain, disk)
+
+    def unplug_vbd(self, vbd: VBD) -> None:
+        """Take the disk from the running machine. DEVICE_DETACH_REJECTED if the guest keeps it."""
+        with self._acting(vbd.VM, *ALIVE, long=True, subject=vbd, field="userdevice", value=vbd.userdevice) as domain:
+            disk = self._live_disk(domain, vbd)
+            if disk is None:
+                raise DeviceAlreadyDetached(vbd)
+            if disk.get("device") == "cdrom":
+                raise ValueNotSupported(
+                    "type", vbd.type, "Xen unplugs no CD drive from a running guest; eject its medium"
+                )
+            self._take(domain, disk, vbd)
+
+    def change_medium(self, vbd: VBD) -> None:
+        """Make the medium of the running machine's drive what ``vbd.VDI`` says; null ejects.
+
+        A guest that is not HVM has no drives: for it the disk itself comes and goes with the medium.
+        """
+        if vbd.type is not VbdType.CD:
+            raise VbdNotRemovableMedia(vbd)
+        absent = xml_devices.is_absent(vbd)
+        new = None if absent else xml.disk_element(vbd)
+        with self._acting(vbd.VM, *ALIVE, long=True, subject=vbd, field="VDI", value=vbd.VDI or "") as domain:
+            old = self._live_disk(domain, vbd)
+            if xml.domain_type_of(vbd.VM) is DomainType.HVM:
+                if old is None or new is None:
+                    raise DeviceAlreadyDetached(vbd)
+                self._update(domain, new)
+                return
+            if old is not None:
+                self._take(domain, old, vbd)
+            if new is not None:
+                self._attach(domain, new)
+
+    def plug_vif(self, vif: VIF) -> None:
+        """Give the running machine the card."""
+        nic = xml.nic_element(vif)
+        with self._acting(vif.VM, *ALIVE, long=True, subject=vif, field="MAC", value=vif.MAC) as domain:
+            if self._live_nic(domain, vif) is not None:
+                raise DeviceAlreadyAttached(vif)
+            self._attach(domain, nic)
+
+    def unplug_vif(self, vif: VIF) -> None:
+        """Take the card from the running machine."""
+        with self._acting(vif.VM, *ALIVE, long=True, subject=vif, field="MAC", value=vif.MAC) as domain:
+            nic = self._live_nic(domain, vif)
+            if nic is None:
+                raise DeviceAlreadyDetached(vif)
+            self._take(domain, nic, vif)
+
+    def _live_disk(self, domain: libvirt.virDomain, vbd: VBD) -> etree._Element | None:
+        target = xml.device_name(vbd)
+        return next((disk for disk in xml_read.disks(self._tree(domain)) if xml_read.target_of(disk) == target), None)
+
+    def _live_nic(self, domain: libvirt.virDomain, vif: VIF) -> etree._Element | None:
+        mac = xml_devices.mac_address(vif)
+        return next((nic for nic in xml_read.interfaces(self._tree(domain)) if xml_read.mac_of(nic) == mac), None)
+
+    def _take(self, domain: libvirt.virDomain, device: etree._Element, owner: VBD | VIF) -> None:
+        try:
+            self._detach(domain, device)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in _REFUSED_CODES and domain.isActive():
+                raise DeviceDetachRejected(owner.wire_name, owner, error.get_error_message() or "") from error
+            raise
+
+    def _attach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
+        domain.attachDeviceFlags(_text(device), LIVE)
+
+    def _detach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
+        domain.detachDeviceFlags(_text(device), LIVE)
+
+    def _update(self, domain: libvirt.virDomain, device: etree._Element) -> None:
+        domain.updateDeviceFlags(_text(device), LIVE)
+
+    # --- sizes and signals of a running machine
+
+    def set_vcpus(self, vm: VM, number: int) -> None:
+        """Change the number of CPUs of the running machine."""
+        with self._acting(vm, *ALIVE, field="VCPUs_number", value=number) as domain:
+            domain.setVcpusFlags(number, LIVE)
+
+    def set_memory(self, vm: VM, target: int) -> None:
+        """Change the memory of the running machine, in bytes."""
+        with self._acting(vm, *ALIVE, field="memory_target", value=target) as domain:
+            domain.setMemoryFlags(-(-target // xml_read.KIB), LIVE)
+
+    def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
+        """Change the running machine's share of the processors."""
+        wanted = {name: value for name, value in (("weight", weight), ("cap", cap)) if value is not None}
+        if not wanted:
+            return
+        with self._acting(vm, *ALIVE, field="VCPUs_params", value=wanted) as domain:
+            try:
+                domain.setSchedulerParameters(wanted)
+            except LookupError as error:
+                # libvirt-python 12.8.0 itself, for a parameter that the host's scheduler does not list.
+                raise ValueNotSupported("VCPUs_params", wanted, f"the host's scheduler: {error}") from error
+
+    def send_sysrq(self, vm: VM, key: str) -> None:
+        """Send a magic key to the guest's kernel. VALUE_NOT_SUPPORTED where the hypervisor's library has no way to."""
+        codes = [first + row.index(key) for row, first in _KEY_ROWS if len(key) == 1 and key in row]
+        if not codes:
+            raise ValueNotSupported("key", key, "it is one small letter or digit")
+        with self._acting(vm, PowerState.RUNNING, field="key", value=key) as domain:
+            keys = [_KEY_ALT, _KEY_SYSRQ, *codes]
+            domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, _KEY_HOLD_MILLISECONDS, keys, len(keys), 0)
+
+    def send_trigger(self, vm: VM, trigger: str) -> None:
+        """Send ``nmi`` or ``reset``. VALUE_NOT_SUPPORTED where the hypervisor's library has no way to."""
+        if trigger not in ("nmi", "reset"):
+            raise ValueNotSupported("trigger", trigger, "libvirt has nmi and reset")
+        with self._acting(vm, PowerState.RUNNING, field="trigger", value=trigger) as domain:
+            if trigger == "nmi":
+                domain.injectNMI(0)
+            else:
+                domain.reset(0)
+
+
+def _text(root: etree._Element) -> str:
+    return etree.tostring(root, encoding="unicode")
+
+
+def _word(state: PowerState) -> str:
+    return state.value.lower()
