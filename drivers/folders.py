@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from agent.classes import SR, VDI
 from agent.errors import SrFull, SrNotEmpty, ValueNotSupported, VdiMissing
@@ -118,7 +118,7 @@ def _new_name(vdi: VDI) -> str:
 
 def _name(folder: Folder, vdi: VDI) -> str:
     """The file of a disk there is; VDI_MISSING if its location is elsewhere."""
-    location = PurePosixPath(vdi.location)
+    location = Path(vdi.location)
     if location.parent != folder.path:
         raise VdiMissing(vdi.SR, vdi)
     return location.name

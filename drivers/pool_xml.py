@@ -179,5 +179,5 @@ def build_flags(pool: etree._Element) -> int | None:
     if pool.get("type") in FOLDER_POOLS:
         return 0
     if pool.get("type") == "logical" and pool.find("source/device") is not None:
-        return libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE
+        return int(libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE)
     return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import time
 import uuid as uuids
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,17 +29,11 @@ from agent.ports import Storage
 from drivers.connection import Connection
 from drivers.folders import SimulatedStorage
 from drivers.storage import LibvirtStorage
+from tests.contract.daemon import private_libvirtd
 
 api.seal_classes(c)
 
 MIB = 1024 * 1024
-
-DAEMON = """
-for folder in /run/libvirt /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
-    mkdir -p $folder && mount -t tmpfs tmpfs $folder || exit 77
-done
-exec libvirtd --config "$1/libvirtd.conf" --pid-file "$1/pid"
-"""
 
 
 class Cancelled(Exception):
@@ -101,34 +93,8 @@ class Bench:
 @pytest.fixture(scope="module")
 def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a private libvirtd that has the storage driver alone."""
-    drivers = next(iter(Path("/").glob("usr/lib*/**/libvirt/connection-driver/libvirt_driver_storage.so")), None)
-    if drivers is None or not shutil.which("libvirtd") or not shutil.which("unshare") or os.geteuid() != 0:
-        pytest.skip("needs root, unshare, and libvirtd with its storage driver")
-    folder = tmp_path_factory.mktemp("libvirtd")
-    (folder / "drivers").mkdir()
-    (folder / "drivers" / drivers.name).symlink_to(drivers)
-    (folder / "libvirtd.conf").write_text(
-        f'unix_sock_dir = "{folder}"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n'
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", DAEMON, "sh", str(folder)],
-            env=os.environ | {"LIBVIRT_DRIVER_DIR": str(folder / "drivers")},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        deadline = time.monotonic() + 60
-        while not (folder / "libvirt-sock").exists():
-            if process.poll() is not None:
-                pytest.skip(f"no private libvirtd here: {(folder / 'log').read_text()[-500:]}")
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.05)
-        yield f"storage+unix:///system?socket={folder / 'libvirt-sock'}"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+    with private_libvirtd(tmp_path_factory.mktemp("libvirtd"), "storage") as uri:
+        yield uri
 
 
 @pytest.fixture(params=["simulated", "libvirtd"])

@@ -1,0 +1,61 @@
+"""A libvirtd of the tests' own, with one of its drivers, that shares nothing with one of the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_SCRIPT = """
+[ -x /usr/sbin/iptables ] || mount -t overlay overlay -o "lowerdir=$1/sbin:/usr/sbin" /usr/sbin || exit 77
+for folder in /run/libvirt /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+    mkdir -p $folder && mount -t tmpfs tmpfs $folder || exit 77
+done
+exec libvirtd --config "$1/libvirtd.conf" --pid-file "$1/pid"
+"""
+
+
+@contextmanager
+def private_libvirtd(folder: Path, driver: str) -> Iterator[str]:
+    """Run libvirtd with the storage or network driver alone, in namespaces of its own, and yield the URI to reach it.
+
+    Its files and socket are in `folder`. The test is skipped, with the reason, where this is not possible.
+    """
+    module = next(Path("/").glob(f"usr/lib*/**/libvirt/connection-driver/libvirt_driver_{driver}.so"), None)
+    if module is None or not shutil.which("libvirtd") or not shutil.which("unshare") or os.geteuid() != 0:
+        pytest.skip(f"needs root, unshare, and libvirtd with its {driver} driver")
+    (folder / "drivers").mkdir()
+    (folder / "drivers" / module.name).symlink_to(module)
+    (folder / "libvirtd.conf").write_text(
+        f'unix_sock_dir = "{folder}"\nauth_unix_rw = "none"\nunix_sock_rw_perms = "0700"\n'
+    )
+    (folder / "sbin").mkdir()
+    for tool in ("iptables", "ip6tables", "ebtables"):
+        # Where there is no iptables, one that does nothing will do: in its namespace there is nothing to filter.
+        (folder / "sbin" / tool).write_text("#!/bin/sh\n")
+        (folder / "sbin" / tool).chmod(0o700)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["unshare", "--mount", *(["--net"] if driver == "network" else []), "sh", "-c", _SCRIPT, "sh", folder],
+            env=os.environ | {"LIBVIRT_DRIVER_DIR": str(folder / "drivers")},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "libvirt-sock").exists():
+            if process.poll() is not None:
+                pytest.skip(f"a private libvirtd does not start here: {(folder / 'log').read_text()[-500:]}")
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)
+        yield f"{driver}+unix:///system?socket={folder / 'libvirt-sock'}"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
