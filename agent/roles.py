@@ -28,7 +28,11 @@ class Role(IntEnum):
     @classmethod
     def from_wire(cls, text: str) -> Role:
         """The role called `text`; ValueError with the list of known ones otherwise."""
-        for role in cls:
-            if role.wire == text:
-                return role
-        raise ValueError(f"no role is called {text!r}; the roles are {', '.join(role.wire for role in cls)}")
+        found = BY_WIRE.get(text)
+        if found is None:
+            raise ValueError(f"no role is called {text!r}; the roles are {', '.join(BY_WIRE)}")
+        return found
+
+
+BY_WIRE = {role.wire: role for role in Role}
+"""The roles by wire name, least first."""

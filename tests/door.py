@@ -1,4 +1,6 @@
-"""An agent without its HTTP: the dispatch on a loop of its own, called from a test as if by a client that is logged in."""
+"""An agent without its HTTP: the dispatch on a loop of its own, called from a test as if by a client that is logged
+in.
+"""
 
 from __future__ import annotations
 

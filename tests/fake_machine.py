@@ -1,4 +1,6 @@
-"""A machine that only exists in memory: all the ports, obedient, and failing on demand. For tests of the agent alone."""
+"""A machine that only exists in memory: all the ports, obedient, and failing on demand. For tests of the agent
+alone.
+"""
 
 from __future__ import annotations
 

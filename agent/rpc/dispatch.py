@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ class Dispatch:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._wake_pending = False
+        self._waiters = 0
+        self._undurable: dict[Commit, asyncio.Future[None]] = {}
+        self._settled: deque[Commit] = deque()
         site.store.changes.watch(self._published)
 
     async def call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
@@ -118,7 +122,10 @@ class Dispatch:
             case Kind.BESIDE:
                 if message.role is None:
                     return await self._login(message, call, args)
-                return await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
+                value = await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
+                if call.session is not None and not self.site.sessions.is_open(call.session):
+                    self.wake()  # whoever waits in a session that has ended is to know
+                return value
             case Kind.VERB:
                 run = self._tasks.foreground(message, call, args)
                 return await self._worker(self.site.lanes.submit(self._lane(message, args), run))
@@ -198,29 +205,35 @@ class Dispatch:
         with store.transaction(wait=False) as transaction:
             value = message.function(call, *args)
         commit = transaction.commit
-        if commit is not None and not commit.done.is_set():
+        if commit is not None:
             await self._durable(commit)
-        elif commit is not None and commit.error is not None:
-            raise commit.error
         follow(self.site, args, value)
         return value
 
     async def _durable(self, commit: Commit) -> None:
-        future: asyncio.Future[None] = self._loop.create_future()
-
-        def settled() -> None:
-            if not future.done():
-                future.set_result(None)
-
-        def finished(done: Commit) -> None:
-            self._loop.call_soon_threadsafe(settled)
-
-        commit.finished = finished
-        if commit.done.is_set():
-            settled()
-        await future
+        """Wait until a transaction is on disk. One wake-up of the loop serves a whole group."""
+        if not commit.settled:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._undurable[commit] = future
+            commit.finished = self._finished
+            if not commit.settled:
+                await future
+            self._undurable.pop(commit, None)
         if commit.error is not None:
             raise commit.error
+
+    def _finished(self, commit: Commit) -> None:
+        """A transaction is on disk, or lost. Called in the journal's thread."""
+        self._settled.append(commit)
+        if len(self._settled) == 1:
+            self._loop.call_soon_threadsafe(self._tell_settled)
+
+    def _tell_settled(self) -> None:
+        while self._settled:
+            future = self._undurable.pop(self._settled[0], None)
+            if future is not None and not future.done():
+                future.set_result(None)
+            self._settled.popleft()
 
     async def _worker(self, future: Future[Any]) -> Any:
         """Wait for a worker. A client that goes away does not stop what it began."""
@@ -247,6 +260,7 @@ class Dispatch:
         steps = message.function(call, *args)
         while True:
             changed = self._changed
+            generation = self.site.store.changes.generation
             try:
                 with self.site.store.lock:
                     seconds = next(steps)
@@ -254,14 +268,19 @@ class Dispatch:
                 return stop.value
             if call.session is not None and not self.site.sessions.is_open(call.session):
                 raise SessionInvalid(call.secret)
+            self._waiters += 1
             try:
-                await asyncio.wait_for(changed.wait(), seconds)
+                # A change between looking and counting would wake nobody: look once more before sleeping.
+                if self.site.store.changes.generation == generation:
+                    await asyncio.wait_for(changed.wait(), seconds)
             except TimeoutError:
                 continue
+            finally:
+                self._waiters -= 1
 
     def _published(self) -> None:
         """Wake who waits for changes. Called from any thread."""
-        if not self._wake_pending:
+        if self._waiters and not self._wake_pending:
             self._wake_pending = True
             self._loop.call_soon_threadsafe(self._wake)
 
