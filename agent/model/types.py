@@ -172,9 +172,13 @@ class Float(Type):
                 raise Mistyped from None
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise Mistyped
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise Refused("it is too large") from None
+        if not math.isfinite(number):
             raise Refused("it is no finite number")
-        return float(value)
+        return number
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,10 @@ class DateTime(Type):
 
     def decode(self, value: object, find: Find) -> datetime:
         if isinstance(value, datetime):
-            return value if value.tzinfo else value.replace(tzinfo=UTC)
+            try:
+                return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+            except OverflowError:
+                raise Refused("there is no such date") from None
         if not isinstance(value, str):
             raise Mistyped
         if value == "":
@@ -222,7 +229,8 @@ class DateTime(Type):
             raise Refused("there is no such date") from None
 
     def dump(self, value: datetime) -> str:
-        return value.strftime("%Y%m%dT%H:%M:%SZ")
+        # Not %Y: glibc writes the year 1, which clients in Go send for a date that is not set, without its zeros.
+        return f"{value.year:04}{value:%m%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True)
