@@ -1,8 +1,18 @@
-"""Text that comes from outside (another tool, a guest, a disk's header), made fit to be shown and kept."""
+"""Text that comes from outside (another tool, a guest, the kernel), made fit to be shown and kept."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 def cleaned(text: str | None, limit: int = 255) -> str:
     """The printable characters of `text`, at most `limit` of them; None is the empty text."""
     return "".join(character for character in (text or "") if character.isprintable())[:limit].strip()
+
+
+def content(path: Path) -> str:
+    """What a small file of the system says; empty if there is none, or it has no answer (a card that is down)."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
