@@ -1,0 +1,381 @@
+"""One client's connection: what stands between the socket and aiohttp, and guards it.
+
+aiohttp parses requests and frames answers. Before it sees a request, the head is checked here as a whole: its size, its
+line ends, that there is one way to tell where the body ends, and the method (aiohttp 3.14 answers every CONNECT that
+names a console with "400 Invalid URL"). It has no time limits on heads and on readers that do not read; they are here,
+as one look a few times in every limit instead of a timer for every request. What a request means, ``server`` decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any, cast
+
+from aiohttp import web
+
+from agent.rpc.dispatch import Caller
+
+log = logging.getLogger(__name__)
+
+METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"POST"})
+ALLOW = "GET, HEAD, OPTIONS, POST"
+REFUSED_PATH = "/.refused"
+"""Path of the request that stands for a refused one, so that its answer waits its turn behind those before it."""
+DISCARD_MAX = 64 * 1024 * 1024
+_FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)([ \t]*):[ \t]*([^\r\n]*)")
+_CREDENTIALS = struct.Struct("3i")
+_HEAD_END = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a client may ask of the front door. Times in seconds, sizes in octets."""
+
+    body_bytes: int = 4 * 1024 * 1024
+    held_bytes: int = 64 * 1024 * 1024
+    """How much of bodies that come in pieces may be held for all clients together."""
+    head_bytes: int = 16 * 1024
+    connections: int = 4000
+    read_seconds: float = 10.0
+    """The longest wait for the next octets of a request, the first ones of a connection included."""
+    request_seconds: float = 60.0
+    """How long a head may take in all, and how long a body."""
+    idle_seconds: float = 300.0
+    """How long a connection may wait for its next request."""
+    write_seconds: float = 30.0
+    """How long a client may leave an answer unread."""
+    linger_seconds: float = 2.0
+    """How long what a refused client still sends is swallowed, so that it gets to read why."""
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """A request that is refused for its form: the status and one line that says why."""
+
+    status: int
+    reason: str
+
+
+def caller_of(transport: asyncio.BaseTransport) -> Caller:
+    """Who is at the other end: the user of a Unix socket as ``uid=0``, or an address."""
+    peer = transport.get_extra_info("socket")
+    if peer.family == socket.AF_UNIX:
+        raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return Caller(f"uid={_CREDENTIALS.unpack(raw)[1]}", local=True)
+    name = transport.get_extra_info("peername")
+    if not name:  # gone before it was looked at
+        return Caller("")
+    address = ipaddress.ip_address(name[0].partition("%")[0])
+    return Caller(name[0], local=address.is_loopback)
+
+
+def framing(head: bytes, body_bytes: int) -> tuple[int, bool]:
+    """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head."""
+    method = head[: head.find(b" ")]
+    if method == b"CONNECT":
+        raise Refusal(501, "no console is served here")
+    if method not in METHODS:
+        raise Refusal(405, "the method is not served")
+    lines = head.count(b"\r\n")
+    if lines != head.count(b"\n") or lines != head.count(b"\r"):
+        raise Refusal(400, "lines of a head end with CR LF")
+    if b"\r\n " in head or b"\r\n\t" in head or b"\0" in head:
+        raise Refusal(400, "the head has a folded line or a NUL")
+    fields = _FRAMING.findall(head.lower())
+    if not fields:
+        return 0, False
+    name, blank, value = fields[0]
+    value = value.rstrip(b" \t")
+    if len(fields) > 1 or blank:
+        raise Refusal(400, "the length of the body is told more than once, or oddly")
+    if name == b"transfer-encoding":
+        if value != b"chunked" or b" HTTP/1.0\r\n" in head:
+            raise Refusal(400, "the transfer encoding is not chunked")
+        return 0, True
+    if not value.isdigit():
+        raise Refusal(400, "the length of the body is no number")
+    if len(value) > 18 or int(value) > body_bytes:
+        raise Refusal(413, f"the body is longer than {body_bytes} octets")
+    return int(value), False
+
+
+class Connections(web.Server):
+    """All open connections, and the one clock that looks after them."""
+
+    def __init__(self, handler: Any, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(handler, handler_cancellation=True, loop=loop)
+        self.limits = limits
+        self.loop = loop
+        self.open: set[Connection] = set()
+        self.held_bytes = 0
+        self.none_left: asyncio.Event = asyncio.Event()
+        self.none_left.set()
+        shortest = min(limits.read_seconds, limits.request_seconds, limits.idle_seconds, limits.write_seconds)
+        self._period_seconds = shortest / 4
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> Connection:
+        return Connection(self)
+
+    def opened(self, connection: Connection) -> bool:
+        """Note a new connection; False if there are too many."""
+        if len(self.open) >= self.limits.connections:
+            return False
+        self.open.add(connection)
+        self.none_left.clear()
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._period_seconds, self._look)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.open.discard(connection)
+        if not self.open:
+            self.none_left.set()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        for connection in list(self.open):
+            connection.look(now)
+        if self.open:
+            self._timer = self.loop.call_later(self._period_seconds, self._look)
+
+    def end(self) -> None:
+        """Stop the clock."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Connection(web.RequestHandler):
+    """One connection. It hands aiohttp whole heads only, and bodies as they come."""
+
+    __slots__ = (
+        "_body_left",
+        "_chunked",
+        "_connections",
+        "_discarded",
+        "_head",
+        "_head_began",
+        "_held",
+        "_in_flight",
+        "_last_read",
+        "_served",
+        "_stalled_since",
+        "caller",
+        "refusal",
+    )
+
+    def __init__(self, connections: Connections) -> None:
+        limits = connections.limits
+        super().__init__(
+            connections,
+            loop=connections.loop,
+            keepalive_timeout=0,  # look() ends idle connections
+            tcp_keepalive=False,  # the listening socket's options are inherited
+            lingering_time=0.0,  # refusals linger in their own way
+            access_log=cast(logging.Logger, None),
+            logger=log,
+            # framing() has the whole head measured before aiohttp measures parts of it.
+            max_line_size=limits.head_bytes,
+            max_field_size=limits.head_bytes,
+            max_headers=limits.head_bytes,
+            auto_decompress=False,
+        )
+        self._connections = connections
+        self._head = b""
+        self._body_left = 0
+        self._chunked = False
+        self._discarded = 0
+        self._held = 0
+        self._in_flight = 0
+        self._served = False
+        self._last_read = self._head_began = connections.loop.time()
+        self._stalled_since: float | None = None
+        self.caller = Caller("")
+        self.refusal: Refusal | None = None
+        """Set when a request was refused: nothing after it is read."""
+
+    # --- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._connections.opened(self):
+            log.warning("more than %d connections: one more is turned away", self._connections.limits.connections)
+            cast(asyncio.Transport, transport).abort()
+            return
+        self.caller = caller_of(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._release()
+        self._connections.closed(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled_since = self._loop.time()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stalled_since = None
+
+    def data_received(self, data: bytes) -> None:
+        if not data or self._chunked or self.refusal is not None:
+            self._pass(data)
+            return
+        self._last_read = self._loop.time()
+        if self._body_left:
+            body, data = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(body)
+            super().data_received(body)
+        if data:
+            if not self._head:
+                self._head_began = self._last_read
+            self._head += data
+            try:
+                self._take_requests()
+            except Refusal as refusal:
+                self.refuse(refusal)
+
+    def _pass(self, data: bytes) -> None:
+        """What needs no look: aiohttp's own call to go on with what it has, a chunked body, and what comes too late."""
+        if self.refusal is None or not data:
+            self._last_read = self._loop.time() if data else self._last_read
+            super().data_received(data)
+            return
+        self._discarded += len(data)
+        if self._discarded > DISCARD_MAX:
+            self.abort()
+
+    def _take_requests(self) -> None:
+        limits = self._connections.limits
+        while self._head:
+            if self._head.startswith(b"\r\n"):  # an empty line before a request is forgiven
+                self._head = self._head[2:]
+                continue
+            end = self._head.find(_HEAD_END) + len(_HEAD_END)
+            if end < len(_HEAD_END):
+                if not self._head[:1].isalpha():
+                    raise Refusal(400, "this is no HTTP")
+                if len(self._head) > limits.head_bytes:
+                    raise Refusal(431, f"the head is longer than {limits.head_bytes} octets")
+                return
+            if end > limits.head_bytes:
+                raise Refusal(431, f"the head is longer than {limits.head_bytes} octets")
+            length, self._chunked = framing(self._head[:end], limits.body_bytes)
+            if self._chunked:
+                request, self._head = self._head, b""
+            else:
+                request, self._head = self._head[: end + length], self._head[end + length :]
+                self._body_left = end + length - len(request)
+            self._in_flight += 1
+            self._served = True
+            super().data_received(request)
+
+    # --- the server's side
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer no more than this one refusal, in its turn, and read nothing after it."""
+        self.refusal = refusal
+        self._head = b""
+        self._in_flight += 1
+        super().data_received(f"GET {REFUSED_PATH} HTTP/1.0\r\n\r\n".encode())
+
+    def discard(self, refusal: Refusal) -> None:
+        """From now on swallow what comes: the request under way is answered with this refusal."""
+        self.refusal = refusal
+
+    def abort(self) -> None:
+        """End it at once, whatever is still to be written."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def finished(self) -> None:
+        """The answer to a request is made."""
+        self._release()
+        self._in_flight -= 1
+        self._last_read = self._loop.time()
+
+    def _release(self) -> None:
+        self._connections.held_bytes -= self._held
+        self._held = 0
+
+    @property
+    def answering(self) -> bool:
+        """Whether a request is being answered."""
+        return self._in_flight > 0
+
+    @property
+    def after_chunks(self) -> bool:
+        """Whether a chunked body came: where it ends only aiohttp knows, so nothing is read after it."""
+        return self._chunked
+
+    async def body(self, request: web.BaseRequest) -> bytes:
+        """The whole body. Refusal if it is too long or too slow."""
+        content = request.content
+        if content.is_eof():
+            return content.read_nowait()
+        connections, limits = self._connections, self._connections.limits
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(limits.request_seconds):
+                while True:
+                    async with asyncio.timeout(limits.read_seconds):
+                        part = await content.readany()
+                    if not part:
+                        return b"".join(parts)
+                    parts.append(part)
+                    self._held += len(part)
+                    connections.held_bytes += len(part)
+                    if self._held > limits.body_bytes:
+                        raise Refusal(413, f"the body is longer than {limits.body_bytes} octets")
+                    if connections.held_bytes > limits.held_bytes:
+                        raise Refusal(503, "too many long requests come at once")
+        except TimeoutError:
+            raise Refusal(408, "the body did not come in time") from None
+        except web.RequestPayloadError as error:
+            raise Refusal(400, "the body is not framed as its head says") from error
+
+    def look(self, now: float) -> None:
+        """End what takes too long."""
+        limits = self._connections.limits
+        transport = self.transport
+        if transport is None:
+            return
+        if self._stalled_since is not None:
+            if now - self._stalled_since > limits.write_seconds:
+                log.info("%s does not read its answer: disconnected", self.caller.peer)
+                self.abort()
+        elif self._head:
+            if now - self._last_read > limits.read_seconds or now - self._head_began > limits.request_seconds:
+                self.refuse(Refusal(408, "the head did not come in time"))
+        elif not self.answering:
+            allowed = limits.idle_seconds if self._served else limits.read_seconds
+            if now - self._last_read > allowed:
+                transport.close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp could not parse is the client's fault and none of the log's business; a bug of ours is."""
+        if status == 500 and not isinstance(exc, ConnectionError):
+            log.error("answering %s failed", self.caller.peer, exc_info=exc)
+        else:
+            log.debug("%s is gone or sent what is no HTTP: %s", self.caller.peer, type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer was already under way")
+        reason = "the agent failed" if status == 500 else "this is no HTTP"
+        response = web.Response(status=status, text=f"{reason}\n")
+        response.force_close()
+        return response

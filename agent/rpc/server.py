@@ -1,0 +1,316 @@
+"""The front door: HTTP on TCP, TLS and Unix sockets, and from a request's body through the dispatch to its answer.
+
+``/jsonrpc`` and ``/json`` speak JSON-RPC, every other path XML-RPC: clients of xapi post to ``/``, ``/RPC2`` and more.
+Limits and timeouts of a connection are ``connection``'s, the formats ``xmlrpc``'s and ``jsonrpc``'s, sockets
+``listeners``' business. Nothing here logs a body, a session or a query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, cast
+
+from aiohttp import web
+from isal import isal_zlib
+
+from agent.errors import XenError
+from agent.rpc import jsonrpc, xmlrpc
+from agent.rpc.answers import Answers
+from agent.rpc.connection import ALLOW, REFUSED_PATH, Connection, Connections, Limits, Refusal
+from agent.rpc.dispatch import Caller, Result
+from agent.rpc.listeners import Listener, bind
+from agent.rpc.tls import server_context
+from agent.store.store import Store
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+JSON_PATHS = frozenset({"/jsonrpc", "/json"})
+RPC_PATHS = JSON_PATHS | {"/RPC2", "/xmlrpc"}
+LONG_POLLS = frozenset({"event.from", "event.next"})
+"""The messages that wait for something to happen; they are ended when the agent stops."""
+BACKLOG = 1024
+HANDSHAKE_SECONDS = 10.0
+TLS_SHUTDOWN_SECONDS = 2.0
+INLINE_MAX = 64 * 1024
+"""A longer body is decoded beside the loop; a longer answer is written chunk by chunk."""
+GZIP_MIN = 1024
+GZIP_LEVEL = 1
+GZIP_CHUNKS = 4
+"""How many chunks are compressed before the loop has its turn: a third of a millisecond."""
+_GZIP_WINDOW = 31
+"""zlib's number for 32 KiB with a gzip header."""
+PAGE = """\
+This is xen-host-agent, which serves the XenAPI of this Xen host.
+
+XML-RPC: POST to /
+JSON-RPC, versions 1.0 and 2.0: POST to /jsonrpc
+Health: GET /healthz
+"""
+
+
+class Calls(Protocol):
+    """What the front door needs of the dispatch."""
+
+    async def call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
+        """Answer one call. Raises XenError, and nothing else."""
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
+
+
+class Stopping(Exception):
+    """The agent stops while a client waits for something to happen."""
+
+
+class Server:
+    """The front door. All methods run on the loop that made it."""
+
+    def __init__(self, dispatch: Calls, store: Store, *, state: Path, limits: Limits | None = None) -> None:
+        self._dispatch = dispatch
+        self._state = state
+        self._limits = limits or Limits()
+        self._xml = Answers(store, xmlrpc.WIRE)
+        self._json = Answers(store, jsonrpc.WIRE)
+        self._connections = Connections(self._handle, self._limits, asyncio.get_running_loop())
+        self._listeners: list[Listener] = []
+        self._accepting: list[asyncio.AbstractServer] = []
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._stopping = asyncio.Event()
+        # One thread: a crowd of big bodies must not take both the loop's time and the memory.
+        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+
+    # --- opening and closing
+
+    async def start(self, urls: Sequence[str]) -> list[str]:
+        """Listen on all of ``http://HOST:PORT``, ``https://HOST:PORT``, ``unix:PATH``. Returns what is listened on.
+
+        OSError, naming the URL, if one of them cannot be; then none is.
+        """
+        try:
+            for url in urls:
+                self._listeners += await bind(url)
+            context = server_context(self._state) if any(item.secure for item in self._listeners) else None
+            for listener in self._listeners:
+                self._accepting.append(await self._accept(listener, context))
+        except OSError:
+            unused = self._listeners[len(self._accepting) :]
+            await self.close(0.0)
+            for listener in unused:
+                listener.socket.close()
+            raise
+        return [listener.url for listener in self._listeners]
+
+    async def _accept(self, listener: Listener, context: ssl.SSLContext | None) -> asyncio.AbstractServer:
+        loop = asyncio.get_running_loop()
+        if listener.url.startswith("unix:"):
+            return await loop.create_unix_server(self._connections, sock=listener.socket, backlog=BACKLOG)
+        if not listener.secure:
+            return await loop.create_server(self._connections, sock=listener.socket, backlog=BACKLOG)
+        return await loop.create_server(
+            self._connections,
+            sock=listener.socket,
+            backlog=BACKLOG,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
+        )
+
+    async def close(self, grace_seconds: float) -> None:
+        """Accept no more, end those who wait, answer the others, and be done when the grace is over at the latest."""
+        self._stopping.set()
+        for server in self._accepting:
+            server.close()
+        for listener in self._listeners:
+            listener.remove()
+        self._listeners.clear()
+        self._dispatch.wake()
+        for task in self._waiting:
+            task.cancel()
+        for connection in list(self._connections.open):
+            if connection.answering:
+                connection.close()
+            else:
+                connection.force_close()
+        try:
+            await asyncio.wait_for(self._connections.none_left.wait(), grace_seconds)
+        except TimeoutError:
+            log.warning("%d connections are ended unanswered", len(self._connections.open))
+            for connection in list(self._connections.open):
+                connection.abort()
+        self._connections.end()
+        self._decoder.shutdown(wait=False, cancel_futures=True)
+
+    # --- requests
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast(Connection, request.protocol)
+        try:
+            response = await self._respond(connection, request)
+        except Refusal as refusal:
+            connection.discard(refusal)
+            response = await self._refuse(connection, request, refusal)
+        finally:
+            connection.finished()
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s %r: %d", connection.caller.peer, request.method, request.path, response.status)
+        return response
+
+    async def _respond(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
+        if connection.refusal is not None and request.path == REFUSED_PATH:
+            raise connection.refusal
+        if request.method != "POST":
+            return self._page(request)
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise Refusal(415, "a compressed body is not taken")
+        if "Expect" in request.headers:
+            await self._expected(request)
+        body = await connection.body(request)
+        try:
+            if request.path.rstrip("/") in JSON_PATHS:
+                chunks = await self._answer_json(body, connection.caller)
+                return await self._send(connection, request, 200, "application/json", chunks)
+            status, chunks = await self._answer_xml(body, connection.caller)
+            return await self._send(connection, request, status, "text/xml", chunks)
+        except Stopping:
+            raise Refusal(503, "the agent is stopping") from None
+
+    def _page(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": ALLOW, "Server": "xen-host-agent"})
+        if path in RPC_PATHS:
+            return _text(405, "calls are sent by POST\n", {"Allow": "OPTIONS, POST"})
+        if path == "/healthz":
+            return _text(200, "ok")
+        return _text(200, PAGE) if path == "/" else _text(404, "there is nothing here\n")
+
+    async def _refuse(self, connection: Connection, request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
+        """Say why, and swallow for a while what the client still sends: a reset would take the answer from it."""
+        headers = {"Allow": ALLOW} if refusal.status == 405 else {}
+        response = _text(refusal.status, f"{refusal.reason}\n", headers)
+        response.force_close()
+        await response.prepare(request)
+        await response.write_eof()
+        transport = connection.transport
+        if transport is not None and transport.can_write_eof():
+            transport.write_eof()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), self._limits.linger_seconds)
+        return response
+
+    @staticmethod
+    async def _expected(request: web.BaseRequest) -> None:
+        if request.headers["Expect"].lower() != "100-continue":
+            raise Refusal(417, "only 100-continue can be expected")
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer has not begun
+
+    # --- calls
+
+    async def _answer_xml(self, body: bytes, caller: Caller) -> tuple[int, list[bytes]]:
+        try:
+            name, params = await self._decoded(xmlrpc.decode, body)
+        except xmlrpc.Forbidden as error:
+            return 400, [xmlrpc.fault(str(error))]
+        except xmlrpc.Malformed as error:
+            return 200, [xmlrpc.fault(str(error))]
+        try:
+            result = await self._call(name, params, caller)
+            value = await self._xml.write(result.type, result.value)
+        except XenError as error:
+            return 200, [xmlrpc.failure(error.description)]
+        before, after = xmlrpc.BARE if name.startswith("system.") else xmlrpc.SUCCESS
+        return 200, [before, *value, after]
+
+    async def _answer_json(self, body: bytes, caller: Caller) -> list[bytes]:
+        try:
+            asked = await self._decoded(jsonrpc.decode, body)
+        except jsonrpc.Malformed as error:
+            return [error.answer]
+        try:
+            result = await self._call(asked.method, asked.params, caller)
+            value = await self._json.write(result.type, result.value)
+        except XenError as error:
+            return [asked.failure(error.description)]
+        before, after = asked.success()
+        return [before, *value, after]
+
+    async def _decoded(self, decode: Callable[[bytes], T], body: bytes) -> T:
+        if len(body) <= INLINE_MAX:
+            return decode(body)
+        return await asyncio.get_running_loop().run_in_executor(self._decoder, decode, body)
+
+    async def _call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
+        called = self._dispatch.call(name, params, caller)
+        return await (self._long_poll(called) if name in LONG_POLLS else called)
+
+    async def _long_poll(self, called: Coroutine[Any, Any, Result]) -> Result:
+        """Wait, but no longer than the agent serves. A client that goes away cancels this task, and so the waiting."""
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._waiting.add(task)
+        try:
+            return await called
+        except asyncio.CancelledError:
+            if not self._stopping.is_set() or task.uncancel():
+                raise
+            raise Stopping from None
+        finally:
+            self._waiting.discard(task)
+
+    # --- answers
+
+    async def _send(
+        self, connection: Connection, request: web.BaseRequest, status: int, content_type: str, chunks: list[bytes]
+    ) -> web.StreamResponse:
+        # Exactly these types: npm's xen-api compares them with ===, so a charset would break it.
+        headers = {"Content-Type": content_type, "Server": "xen-host-agent"}
+        size = sum(map(len, chunks))
+        if size > GZIP_MIN and not connection.caller.local and accepts_gzip(request.headers.get("Accept-Encoding", "")):
+            chunks = await gzipped(chunks)
+            size = sum(map(len, chunks))
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        if size <= INLINE_MAX:
+            response: web.StreamResponse = web.Response(status=status, body=b"".join(chunks), headers=headers)
+        else:
+            response = web.StreamResponse(status=status, headers=headers)
+            response.content_length = size
+        if connection.after_chunks:
+            response.force_close()
+        if size > INLINE_MAX:
+            await response.prepare(request)
+            for chunk in chunks:
+                await response.write(chunk)
+        return response
+
+
+def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    fixed = {"Content-Type": "text/plain", "Server": "xen-host-agent", "X-Content-Type-Options": "nosniff"}
+    return web.Response(status=status, body=text.encode(), headers={**fixed, **(headers or {})})
+
+
+def accepts_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding header takes gzip."""
+    for item in accepted.lower().split(","):
+        coding, _, quality = item.partition(";")
+        if coding.strip() == "gzip":
+            return quality.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+async def gzipped(chunks: Sequence[bytes]) -> list[bytes]:
+    """The same octets as one gzip stream."""
+    stream = isal_zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW)
+    packed: list[bytes] = []
+    for number, chunk in enumerate(chunks, 1):
+        packed.append(stream.compress(chunk))
+        if number % GZIP_CHUNKS == 0:
+            await asyncio.sleep(0)
+    packed.append(stream.flush())
+    return packed
