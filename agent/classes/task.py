@@ -44,9 +44,9 @@ class Task(Entity, name="task", role=Role.POOL_OPERATOR, destroys=True):
         "notes of clients, which the agent keeps and does not read", default={}, kept=True
     )
     subtask_of: m.Task | None = runtime(
-        "task that this one is a part of; null for none", default=None, bound="subtasks", kept=True, weak=True
+        "always null: no task is a part of another", default=None, bound="subtasks", kept=True, weak=True
     )
-    subtasks: tuple[m.Task, ...] = runtime("tasks that are parts of this one", default=())
+    subtasks: tuple[m.Task, ...] = runtime("always empty: no task is a part of another", default=())
     backtrace: str = runtime("always (): where an error came from is in the agent's log", default="()", kept=True)
 
     def derive(self) -> None:

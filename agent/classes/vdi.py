@@ -47,7 +47,7 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     managed: bool = runtime("does the agent make, resize and delete the volume", default=True, kept=True)
     missing: bool = runtime("was the volume gone at the last scan of its storage", default=False)
     parent: m.VDI | None = runtime(
-        "disk whose content this one is laid over; null for one that stands alone", default=None, kept=True, weak=True
+        "always null: copies and snapshots are whole disks, laid over no other", default=None, kept=True, weak=True
     )
     xenstore_data: Mapping[str, str] = readwrite(
         "keys for the device's place in xenstore; noted, not acted on, since libvirt writes none",

@@ -50,7 +50,9 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     name_description: str = readwrite("what the machine is for, for people", default="", check=checks.modest)
     user_version: int = readwrite("version that its maker gave the machine or template", default=1)
     is_a_template: bool = readwrite("is it a pattern to clone, which cannot be started", default=False)
-    auto_power_on: bool = readwrite("is the machine started when the host comes up", default=False)
+    auto_power_on: bool = readwrite(
+        "is the machine to be started when the host comes up; noted, not acted on", default=False
+    )
     suspend_VDI: m.VDI | None = runtime(
         "always null: a suspended machine is kept by libvirt, not in a disk", default=None, kept=True, weak=True
     )
@@ -150,14 +152,14 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     is_control_domain: bool = runtime("is it dom0, in which the agent runs", default=False, kept=True)
     metrics: m.VMMetrics | None = runtime("what it has and does, measured", default=None, kept=True, owns=True)
     guest_metrics: m.VMGuestMetrics | None = runtime(
-        "what its guest says of itself; null while nothing", default=None, owns=True
+        "what its guest says of itself; null while it says nothing that the agent can read", default=None, owns=True
     )
     security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
     allowed_operations: tuple[VmOperation, ...] = runtime("what can be done to the machine now", default=())
     current_operations: Mapping[str, VmOperation] = runtime(
         "what is being done to the machine, by the reference of the task that does it", default={}
     )
-    is_default_template: bool = runtime("did the template come with the agent", default=False, kept=True)
+    is_default_template: bool = runtime("always false: no template comes with the agent", default=False, kept=True)
     scheduled_to_be_resident_on: m.Host | None = runtime(
         "always null: a machine is started at once or not at all", default=None, weak=True
     )
@@ -168,10 +170,10 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         role=Role.VM_POWER_ADMIN,
     )
     memory_overhead: int = runtime(
-        "always 0: libvirt does not tell what Xen needs beside the guest's memory", default=0
+        "always 0: compute_memory_overhead estimates what Xen needs beside the guest's memory", default=0
     )
     memory_target: int = constructor(
-        "bytes of memory that its balloon was last told to leave it; 0 for none told",
+        "bytes that its balloon leaves it, as a client gave it to create; the agent goes by memory_dynamic_max",
         default=0,
         check=checks.not_negative,
     )
@@ -231,15 +233,17 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         "operations that are refused, each with the code of the error that says why", default={}, check=checks.modest
     )
     snapshot_info: Mapping[str, str] = runtime("what was noted when the snapshot was taken", default={}, kept=True)
-    snapshot_metadata: str = runtime("fields of the machine when the snapshot was taken", default="", kept=True)
+    snapshot_metadata: str = runtime(
+        "always empty: the snapshot itself has the fields that the machine had", default="", kept=True
+    )
     parent: m.VM | None = runtime(
-        "snapshot that it was last reverted to or made after; null for none",
+        "always null: which snapshot a machine was last reverted to is not kept",
         default=None,
         bound="children",
         kept=True,
         weak=True,
     )
-    children: tuple[m.VM, ...] = runtime("machines and snapshots whose parent it is", default=())
+    children: tuple[m.VM, ...] = runtime("always empty: no machine has a parent", default=())
     bios_strings: Mapping[str, str] = runtime(
         "always empty: the guest sees Xen's own names of maker and model", default={}
     )
@@ -298,7 +302,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         default=False,
     )
     requires_reboot: bool = runtime(
-        "were fields changed that the running machine takes on only when it boots", default=False, kept=True
+        "always false: the agent does not keep count of what waits for the next boot", default=False, kept=True
     )
     reference_label: str = constructor(
         "template that it came from, in the maker's words", default="", check=checks.modest
