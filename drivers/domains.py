@@ -3,7 +3,8 @@
 Nothing is remembered here. Every answer is read anew, and an event only says that something changed: on Xen a reboot
 arrives as STARTED and then STOPPED while the domain runs under a new number (libvirt 9.0.0), so a state machine fed
 with events would end in a lie. Power states are looked at before a call, and again when libvirt refuses it, since its
-codes do not tell. How a machine looks as XML is ``xml``'s business; what libvirt's test hypervisor lacks is ``simulator``'s.
+codes do not tell. How a machine looks as XML is ``xml``'s business; what libvirt's test hypervisor lacks is
+``simulator``'s.
 
 Over the usual size: one class for one port, of which every method is a few lines.
 """

@@ -281,12 +281,12 @@ def _apply_firmware(vm: VM, root: etree._Element, whole: bool) -> None:
 
 
 def _apply_order(vm: VM, root: etree._Element, whole: bool) -> None:
-    order = vm.HVM_boot_params.get("order", "") or ("cd" if whole else "")
-    wanted = [_BOOT_DEVICES.get(letter.lower(), "") for letter in order]
+    order = vm.HVM_boot_params.get("order", "").lower() or ("cd" if whole else "")
+    wanted = [_BOOT_DEVICES.get(letter, "") for letter in order]
     if "" in wanted or len(set(wanted)) != len(wanted):
         raise ValueNotSupported("HVM_boot_params:order", order, "it is letters of c, d and n, each once")
     os = child(root, "os", _ROOT_ORDER)
-    if wanted and wanted != [boot.get("dev") for boot in os.iterfind("boot")]:
+    if wanted and order != xml_read.read_order(root):
         drop(os, "boot")
         place = max((index + 1 for index, item in enumerate(os) if item.tag in _OS_ORDER), default=0)
         for offset, device in enumerate(wanted):

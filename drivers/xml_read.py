@@ -159,7 +159,13 @@ def _consoles(root: etree._Element) -> Iterator[SeenConsole]:
         yield SeenConsole("vt100", path)
 
 
+def read_order(root: etree._Element) -> str:
+    """xapi's letters for what an HVM guest boots from; a floppy has none."""
+    return "".join(BOOT_LETTERS.get(boot.get("dev", ""), "") for boot in root.iterfind("os/boot"))
+
+
 def read_firmware(root: etree._Element) -> str:
+    """``bios`` or ``uefi``."""
     loader, os = root.find("os/loader"), root.find("os")
     if (os is not None and os.get("firmware") == "efi") or (loader is not None and loader.get("type") == "pflash"):
         return "uefi"
@@ -187,6 +193,7 @@ def _platform(root: etree._Element) -> dict[str, str]:
 
 
 def read_exit(root: etree._Element, tag: str, default: OnNormalExit) -> OnNormalExit:
+    """What on_poweroff or on_reboot comes to; `default` where it is not said."""
     text = text_at(root, tag)
     if not text:
         return default
@@ -220,9 +227,7 @@ def read(root: etree._Element, power_state: PowerState, *, persistent: bool = Tr
         PV_args=text_at(root, "os/cmdline"),
         PV_bootloader=text_at(root, "bootloader"),
         PV_bootloader_args=text_at(root, "bootloader_args"),
-        boot_order="".join(BOOT_LETTERS.get(boot.get("dev", ""), "") for boot in root.iterfind("os/boot"))
-        if hvm
-        else "",
+        boot_order=read_order(root) if hvm else "",
         firmware=read_firmware(root) if hvm else "",
         platform=_platform(root),
         actions_after_shutdown=read_exit(root, "on_poweroff", OnNormalExit.DESTROY),

@@ -1,0 +1,105 @@
+"""The hypervisors that the contract of Domains is tried on. One more is one more function that makes a Bench."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from pytest_mock import MockerFixture
+
+from agent import classes as c
+from agent.classes.enums import PowerState
+from agent.ports import Domains, SeenDomain
+from agent.store.store import Store
+from drivers.connection import Connection
+from drivers.domains import LibvirtDomains
+from drivers.simulator import SimulatedDomains
+from tests.drivers.fake_xen import FakeXen
+from tests.drivers.machines import Machines
+
+
+@dataclass
+class Bench:
+    """A driver under test, machines to try it with, and what it reported."""
+
+    domains: Domains
+    machines: Machines
+    define_behind_its_back: Callable[[str], object]
+    """What an admin does with a tool of his own: the domain of this XML is defined."""
+    definition_of: Callable[[str], str]
+    """The XML of a domain's definition, by uuid."""
+    reported: list[str | None] = field(default_factory=list)
+    states: list[PowerState] = field(default_factory=list)
+    """The states that were seen at each report."""
+    _heard: threading.Condition = field(default_factory=threading.Condition)
+
+    def watch(self) -> None:
+        """Look at every domain that is reported, as the observer does."""
+
+        def changed(uuid: str | None) -> None:
+            seen = None if uuid is None else self.domains.look(uuid)
+            with self._heard:
+                self.reported.append(uuid)
+                if seen is not None:
+                    self.states.append(seen.power_state)
+                self._heard.notify_all()
+
+        self.domains.watch(changed)
+
+    def wait_for_report(self, uuid: str) -> None:
+        """Until the domain was reported since `reported` was last cleared."""
+        with self._heard:
+            assert self._heard.wait_for(lambda: uuid in self.reported, timeout=30)
+
+    def see(self, vm: c.VM) -> SeenDomain:
+        """The machine's domain, which must be there."""
+        seen = self.domains.look(vm.uuid)
+        assert seen is not None
+        return seen
+
+    def wait_until(self, vm: c.VM, state: PowerState) -> SeenDomain:
+        """The machine's domain, once it is in this state."""
+        deadline = time.monotonic() + 60
+        while (seen := self.see(vm)).power_state is not state:
+            assert time.monotonic() < deadline, seen
+            time.sleep(0.01)
+        return seen
+
+
+@contextmanager
+def fake_xen(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterator[Bench]:
+    """Calls to a libvirt that answers as its Xen driver was seen to."""
+    xen = FakeXen(mocker)
+    connection = Connection("xen:///system", opener=lambda uri: xen.connection)
+    domains = LibvirtDomains(connection)
+    connection.start()
+    yield Bench(domains, machines, xen.define, lambda uuid: xen.domains[uuid].XMLDesc(2))
+    connection.close()
+
+
+@contextmanager
+def simulator(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterator[Bench]:
+    """libvirt's own test hypervisor. A file names it, so that its state is nobody else's."""
+    (folder / "node.xml").write_text("<node/>")
+    connection = Connection(f"test://{folder}/node.xml")
+    domains = SimulatedDomains(connection)
+    connection.start()
+    yield Bench(
+        domains,
+        machines,
+        lambda text: connection.handle.defineXML(text),
+        lambda uuid: str(connection.handle.lookupByUUIDString(uuid).XMLDesc(2)),
+    )
+    connection.close()
+
+
+@pytest.fixture(params=[fake_xen, simulator], ids=lambda make: make.__name__)
+def bench(request: pytest.FixtureRequest, store: Store, tmp_path: Path, mocker: MockerFixture) -> Iterator[Bench]:
+    """Each hypervisor in turn."""
+    with request.param(Machines(store), tmp_path, mocker) as made:
+        yield made

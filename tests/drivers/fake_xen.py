@@ -1,0 +1,328 @@
+"""A libvirt connection to a Xen that is not there: it answers as libvirt 9.0.0's Xen driver was seen to, call by call.
+
+Connection and domains are mocks with libvirt's own signatures, so a call that libvirt does not have fails. Each can be
+told to fail, to hang and to lie. What the driver was seen to do is in the comments: code, and its words.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import Mock
+
+import libvirt
+from lxml import etree
+from pytest_mock import MockerFixture
+
+LIBXL, GENERIC, RPC = libvirt.VIR_FROM_LIBXL, libvirt.VIR_FROM_DOM, libvirt.VIR_FROM_RPC
+CONTROL_DOMAIN = """<domain type='xen' id='0'><name>Domain-0</name><uuid>00000000-0000-0000-0000-000000000000</uuid>
+<memory unit='KiB'>1048576</memory><currentMemory unit='KiB'>1048576</currentMemory><vcpu>2</vcpu>
+<os><type arch='x86_64' machine='xenpv'>linux</type></os><devices/></domain>"""
+UNDER = {"disk": ("target", "dev"), "interface": ("mac", "address")}
+UNSUPPORTED = ("injectNMI", "reset", "sendKey", "screenshot", "rename")
+
+
+def error(code: int, message: str = "it failed", domain: int = GENERIC) -> libvirt.libvirtError:
+    """A libvirtError as the library makes them."""
+    made = libvirt.libvirtError(message)
+    made.err = (code, domain, message, 2, message, None, None, 0, 0)
+    return made
+
+
+def closed() -> libvirt.libvirtError:
+    """What every call on a connection says whose daemon is gone."""
+    return error(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: client socket is closed", RPC)
+
+
+class FakeDomain:
+    """One domain; `mock` is what libvirt would have given for it."""
+
+    def __init__(self, xen: FakeXen, definition: etree._Element) -> None:
+        self.xen = xen
+        self.definition: etree._Element | None = definition
+        self.live: etree._Element | None = None
+        self.state = [libvirt.VIR_DOMAIN_SHUTOFF, 0]
+        self.saved = False
+        self.scheduler = {"weight": 256, "cap": 0}
+        self.mock: Mock = xen.mocker.create_autospec(libvirt.virDomain, instance=True)
+        self.mock.UUIDString.return_value = definition.findtext("uuid")
+        self.mock.name.return_value = definition.findtext("name")
+        for name, method in vars(FakeDomain).items():
+            if callable(method) and not name.startswith("_") and hasattr(libvirt.virDomain, name):
+                getattr(self.mock, name).side_effect = self._answering(getattr(self, name))
+        self.mock.state.side_effect = self._answering(lambda: list(self.state))
+        for name in UNSUPPORTED:
+            words = f"this function is not supported by the connection driver: virDomain{name}"
+            getattr(self.mock, name).side_effect = error(libvirt.VIR_ERR_NO_SUPPORT, words)
+
+    def _answering(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*args: Any) -> Any:
+            self.xen.require_alive()
+            if self.definition is None and self.live is None:
+                raise error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found", LIBXL)
+            return method(*args)
+
+        return answer
+
+    def _require_running(self, *states: int) -> etree._Element:
+        if self.live is None or (states and self.state[0] not in states):
+            raise error(libvirt.VIR_ERR_OPERATION_INVALID, "Requested operation is not valid: domain is not running")
+        return self.live
+
+    # --- the calls
+
+    def XMLDesc(self, flags: int = 0) -> str:
+        if flags & libvirt.VIR_DOMAIN_XML_INACTIVE or self.live is None:
+            return etree.tostring(self.definition if self.definition is not None else self.live, encoding="unicode")
+        return etree.tostring(self.live, encoding="unicode")
+
+    def isActive(self) -> int:
+        return int(self.live is not None)
+
+    def isPersistent(self) -> int:
+        return int(self.definition is not None)
+
+    def hasManagedSaveImage(self, flags: int = 0) -> int:
+        return int(self.saved)
+
+    def managedSaveRemove(self, flags: int = 0) -> int:
+        self.saved = False
+        return 0
+
+    def createWithFlags(self, flags: int = 0) -> int:
+        if self.live is not None:
+            raise error(
+                libvirt.VIR_ERR_OPERATION_INVALID, "Requested operation is not valid: Domain is already running"
+            )
+        assert self.definition is not None
+        if "missing" in (self.definition.findtext("os/kernel") or ""):
+            words = f"internal error: libxenlight failed to create new domain '{self.mock.name()}'"
+            raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
+        self.live = copy.deepcopy(self.definition)
+        self.live.set("id", str(self.xen.next_id()))
+        for graphics in self.live.iterfind("devices/graphics"):
+            graphics.set("port", "5900")
+        for console in self.live.iterfind("devices/console"):
+            console.set("tty", f"/dev/pts/{self.live.get('id')}")
+        restored, self.saved = self.saved, False
+        paused = bool(flags & libvirt.VIR_DOMAIN_START_PAUSED)
+        self.state = [libvirt.VIR_DOMAIN_PAUSED if paused else libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.scheduler = {"weight": 256, "cap": 0}
+        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_STARTED, 2 if restored else 0)
+        return 0
+
+    def suspend(self) -> int:
+        self._require_running()
+        self.state = [libvirt.VIR_DOMAIN_PAUSED, 1]
+        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 0)
+        return 0
+
+    def resume(self) -> int:
+        self._require_running()
+        self.state = [libvirt.VIR_DOMAIN_RUNNING, 5]
+        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_RESUMED, 0)
+        return 0
+
+    def stop(self, detail: int) -> None:
+        """The domain is gone, for the reason `detail` of the event."""
+        self.live, self.state = None, [libvirt.VIR_DOMAIN_SHUTOFF, detail]
+        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_STOPPED, detail)
+
+    def destroy(self) -> int:
+        self._require_running()
+        self.stop(1)
+        return 0
+
+    def shutdownFlags(self, flags: int = 0) -> int:
+        live = self._require_running()
+        if live.findtext("on_poweroff") == "restart":
+            self._run_anew()
+        else:
+            self.stop(0)
+        return 0
+
+    def reboot(self, flags: int = 0) -> int:
+        live = self._require_running()
+        if self.xen.guests_have_no_drivers:
+            words = f"internal error: Failed to reboot domain '{live.get('id')}' with libxenlight"
+            raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
+        if live.findtext("on_reboot") == "restart":
+            self._run_anew()
+        else:
+            self.stop(0)
+        return 0
+
+    def _run_anew(self) -> None:
+        """As libvirt does it: a new number, and the events in the wrong order."""
+        self.live = None
+        self.createWithFlags()
+        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_STOPPED, 0)
+
+    def managedSave(self, flags: int = 0) -> int:
+        self._require_running(libvirt.VIR_DOMAIN_RUNNING)
+        self.saved = True
+        self.stop(4)
+        return 0
+
+    def undefineFlags(self, flags: int = 0) -> int:
+        if self.saved and not flags & libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE:
+            raise error(
+                libvirt.VIR_ERR_OPERATION_INVALID, "Refusing to undefine while domain managed save image exists"
+            )
+        self.definition, self.saved = None, False
+        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_UNDEFINED, 0)
+        return 0
+
+    def _find(self, wanted: etree._Element) -> etree._Element | None:
+        element, attribute = UNDER[str(wanted.tag)]
+        for device in self._require_running().iterfind(f"devices/{wanted.tag}"):
+            if device.find(element).get(attribute) == wanted.find(element).get(attribute):  # type: ignore[union-attr]
+                return device
+        return None
+
+    def attachDeviceFlags(self, text: str, flags: int = 0) -> int:
+        device = etree.fromstring(text)
+        devices = self._require_running().find("devices")
+        if self._find(device) is not None:
+            if device.tag == "disk":
+                raise error(libvirt.VIR_ERR_OPERATION_FAILED, "operation failed: target already exists")
+            raise error(libvirt.VIR_ERR_INVALID_ARG, "invalid argument: network device already exists")
+        if device.tag == "disk" and device.find("target").get("bus") != "xen":  # type: ignore[union-attr]
+            raise error(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "disk bus 'ide' cannot be hotplugged.", LIBXL)
+        devices.append(device)  # type: ignore[union-attr]
+        return 0
+
+    def detachDeviceFlags(self, text: str, flags: int = 0) -> int:
+        found = self._find(etree.fromstring(text))
+        if found is None:
+            raise error(libvirt.VIR_ERR_INVALID_ARG, "invalid argument: no target device")
+        if self.xen.guests_keep_devices:
+            words = "internal error: libxenlight failed to detach disk 'xvdb'"
+            raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
+        found.getparent().remove(found)  # type: ignore[union-attr]
+        return 0
+
+    def updateDeviceFlags(self, text: str, flags: int = 0) -> int:
+        device = etree.fromstring(text)
+        found = self._find(device)
+        if device.tag != "disk" or found is None or found.get("device") != "cdrom":
+            raise error(libvirt.VIR_ERR_CONFIG_UNSUPPORTED, "disk bus 'xen' cannot be updated.", LIBXL)
+        found.getparent().replace(found, device)  # type: ignore[union-attr]
+        return 0
+
+    def setVcpusFlags(self, number: int, flags: int = 0) -> int:
+        assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE, "the Xen driver wants LIVE or CONFIG said"
+        vcpu = self._require_running().find("vcpu")
+        assert vcpu is not None
+        if number > int(vcpu.text or "0"):
+            words = "invalid argument: requested vcpus is greater than max allowable vcpus for the domain"
+            raise error(libvirt.VIR_ERR_INVALID_ARG, words, LIBXL)
+        vcpu.set("current", str(number))
+        return 0
+
+    def setMemoryFlags(self, kibibytes: int, flags: int = 0) -> int:
+        live = self._require_running()
+        if kibibytes > int(live.findtext("memory") or "0"):
+            raise error(
+                libvirt.VIR_ERR_INVALID_ARG, "invalid argument: cannot set memory higher than max memory", LIBXL
+            )
+        live.find("currentMemory").text = str(kibibytes)  # type: ignore[union-attr]
+        return 0
+
+    def setSchedulerParameters(self, parameters: dict[str, int]) -> int:
+        self._require_running()
+        if unknown := parameters.keys() - self.scheduler.keys():
+            raise LookupError(f'Attribute name "{unknown.pop()}" could not be recognized')
+        self.scheduler |= parameters
+        return 0
+
+
+class FakeXen:
+    """A Xen with its control domain; `connection` is what ``libvirt.open`` would have given."""
+
+    def __init__(self, mocker: MockerFixture) -> None:
+        self.mocker = mocker
+        self.domains: dict[str, FakeDomain] = {}
+        self.alive = True
+        self.guests_have_no_drivers = False
+        self.guests_keep_devices = False
+        self.bridges: dict[str, str] = {"default": "virbr0"}
+        self._ids = 0
+        self._callbacks: dict[int, tuple[int, Callable[..., None]]] = {}
+        self.connection: Mock = mocker.create_autospec(libvirt.virConnect, instance=True)
+        self.connection.isAlive.side_effect = lambda: int(self.alive)
+        self.connection.getFreeMemory.return_value = 8 * 2**30
+        self.connection.listAllDomains.side_effect = self._list
+        self.connection.lookupByUUIDString.side_effect = lambda uuid: self._by("uuid", uuid)
+        self.connection.lookupByName.side_effect = lambda name: self._by("name", name)
+        self.connection.defineXML.side_effect = self.define
+        self.connection.networkLookupByName.side_effect = self._network
+        self.connection.domainEventRegisterAny.side_effect = self._register
+        self.connection.domainEventDeregisterAny.side_effect = self._callbacks.pop
+        control = FakeDomain(self, etree.fromstring(CONTROL_DOMAIN))
+        control.live, control.state = control.definition, [libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.domains[control.mock.UUIDString()] = control
+
+    def require_alive(self) -> None:
+        """Refuse as a dead connection does."""
+        if not self.alive:
+            raise closed()
+
+    def next_id(self) -> int:
+        """A domain's number, which is never used again."""
+        self._ids += 1
+        return self._ids
+
+    def tell(self, domain: FakeDomain, event: int, detail: int) -> None:
+        """Send a lifecycle event."""
+        for kind, callback in list(self._callbacks.values()):
+            if kind == libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE:
+                callback(self.connection, domain.mock, event, detail, None)
+
+    def define(self, text: str) -> Mock:
+        """Take a definition as the driver does; also the way of an admin with a tool of his own."""
+        self.require_alive()
+        root = etree.fromstring(text)
+        uuid, name = root.findtext("uuid") or "", root.findtext("name") or ""
+        for other in self.domains.values():
+            same_uuid, same_name = other.mock.UUIDString() == uuid, other.mock.name() == name
+            if same_uuid != same_name:
+                words = f"operation failed: domain '{name}' already exists with uuid {other.mock.UUIDString()}"
+                raise error(libvirt.VIR_ERR_OPERATION_FAILED, words)
+        for kind in root.iterfind("os/type"):
+            kind.text = "linux" if kind.text == "xen" else kind.text
+        root.attrib.pop("id", None)
+        known = self.domains.get(uuid)
+        if known is None:
+            known = self.domains[uuid] = FakeDomain(self, root)
+        known.definition = root
+        self.tell(known, libvirt.VIR_DOMAIN_EVENT_DEFINED, 0)
+        return known.mock
+
+    def _there(self) -> list[FakeDomain]:
+        self.require_alive()
+        return [domain for domain in self.domains.values() if domain.definition is not None or domain.live is not None]
+
+    def _list(self, flags: int = 0) -> list[Mock]:
+        return [domain.mock for domain in self._there()]
+
+    def _by(self, attribute: str, wanted: str) -> Mock:
+        for domain in self._there():
+            if wanted == (domain.mock.UUIDString() if attribute == "uuid" else domain.mock.name()):
+                return domain.mock
+        raise error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found", LIBXL)
+
+    def _network(self, name: str) -> Mock:
+        self.require_alive()
+        if name not in self.bridges:
+            raise error(libvirt.VIR_ERR_NO_NETWORK, "Network not found", libvirt.VIR_FROM_NETWORK)
+        network: Mock = self.mocker.create_autospec(libvirt.virNetwork, instance=True)
+        network.bridgeName.return_value = self.bridges[name]
+        return network
+
+    def _register(self, domain: None, event: int, callback: Callable[..., None], opaque: object) -> int:
+        self.require_alive()
+        number = len(self._callbacks) + 1
+        self._callbacks[number] = (event, callback)
+        return number

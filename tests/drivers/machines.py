@@ -1,0 +1,83 @@
+"""Machines with disks and cards, made in a store as the agent makes them: both ends of every relation are there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent import classes as c
+from agent.classes.enums import DomainType, OnNormalExit, VbdMode, VbdType, VdiType
+from agent.store.store import Store
+
+MIB = 2**20
+WEB = "a4c1a1de-0000-4000-8000-000000000001"
+
+
+class Machines:
+    """Makes machines on one network and one storage."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        with store.transaction():
+            self.sr = store.add(c.SR(name_label="disks"))
+            self.network = store.add(c.Network(name_label="lan", bridge="xenbr0"))
+            self.other_network = store.add(c.Network(name_label="dmz", bridge="xenbr1"))
+
+    def vm(self, name: str = "web", uuid: str = "", **fields: Any) -> c.VM:
+        """A machine that can be started: paravirtual unless told otherwise, with a kernel of its own."""
+        fields = {
+            "PV_kernel": "/boot/vmlinuz",
+            "domain_type": DomainType.PV,
+            "memory_static_max": 256 * MIB,
+            "memory_dynamic_max": 128 * MIB,
+            "VCPUs_max": 4,
+            "VCPUs_at_startup": 2,
+            "actions_after_reboot": OnNormalExit.RESTART,
+        } | fields
+        made = c.VM(name_label=name, **fields)
+        if uuid:
+            made.uuid = uuid
+        with self._store.transaction():
+            return self._store.add(made)
+
+    def hvm(self, name: str = "win", uuid: str = "", **fields: Any) -> c.VM:
+        """A fully virtualised one."""
+        return self.vm(name, uuid, **{"PV_kernel": "", "domain_type": DomainType.HVM} | fields)
+
+    def vdi(self, location: str, **fields: Any) -> c.VDI:
+        """A disk in the storage, of the format that its name says."""
+        form = {"qcow2": "qcow2", "vhd": "vhd"}.get(location.rpartition(".")[2], "raw")
+        made = c.VDI(SR=self.sr, type=VdiType.USER, sm_config={"type": form}, **fields)
+        made.location = location
+        with self._store.transaction():
+            return self._store.add(made)
+
+    def disk(self, vm: c.VM, place: str, location: str, **fields: Any) -> c.VBD:
+        """A disk of the machine."""
+        fields = {"type": VbdType.DISK, "mode": VbdMode.RW} | fields
+        made = c.VBD(VM=vm, VDI=self.vdi(location), userdevice=place, **fields)
+        with self._store.transaction():
+            return self._store.add(made)
+
+    def drive(self, vm: c.VM, place: str, location: str = "") -> c.VBD:
+        """A CD drive of the machine, empty without a `location`."""
+        vdi = self.vdi(location) if location else None
+        made = c.VBD(VM=vm, VDI=vdi, userdevice=place, type=VbdType.CD, mode=VbdMode.RO, empty=vdi is None)
+        with self._store.transaction():
+            return self._store.add(made)
+
+    def card(self, vm: c.VM, device: str, **fields: Any) -> c.VIF:
+        """A network card of the machine."""
+        fields = {"network": self.network, "MAC": f"00:16:3e:00:00:0{device}"} | fields
+        with self._store.transaction():
+            return self._store.add(c.VIF(VM=vm, device=device, **fields))
+
+    def change(self, entity: Any, **values: Any) -> None:
+        """Assign fields, as a client's setter does."""
+        with self._store.transaction():
+            for name, value in values.items():
+                setattr(entity, name, value)
+
+    def remove(self, entity: Any) -> None:
+        """Destroy an object."""
+        with self._store.transaction():
+            self._store.destroy(entity)
