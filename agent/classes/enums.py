@@ -2,6 +2,7 @@
 
 A list has the words of today's xapi and of the 1.0 reference. Which of them the agent ever sends is decided where a
 field is set, not here.
+Over the usual size, since it is one list of lists.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The language of declarations, on classes made up for it: what sealing refuses, what decodes, what is derived."""
+"""The language of declarations, on classes made up for it: what sealing refuses, what decodes, what is derived.
+
+Over the usual size: one small case for each rule of the language, best read beside each other.
+"""
 
 from __future__ import annotations
 
