@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.errors import InvalidValue
 from agent.model.entity import Entity
-from agent.model.types import NULL
+from agent.model.types import NULL, DateTime
 
 Predicate = Callable[[Entity], bool]
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\w+)|([()=]))')
@@ -29,7 +29,7 @@ def stored_text(value: Any) -> str:
     if isinstance(value, Entity):
         return value.ref
     if isinstance(value, datetime):
-        return value.strftime("%Y%m%dT%H:%M:%SZ")
+        return DateTime().dump(value)
     if isinstance(value, tuple):
         return "(" + " ".join(f"'{stored_text(item)}'" for item in value) + ")"
     if isinstance(value, Mapping):

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from time import monotonic
 
 from agent.classes import VM, Host, Pool
-from agent.errors import XenError
+from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
 from agent.observer import domains, metrics, networks, node, storage
@@ -139,6 +139,10 @@ class Observer:
         for name, look in parts:
             try:
                 look()
+            except HostOffline as error:
+                log.warning("%s cannot be looked at now: %s", name, error)
+                node.offline(self._store)
+                return
             except XenError as error:
                 log.warning("%s cannot be looked at now: %s", name, error)
             except Exception:

@@ -41,6 +41,8 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> None:
             return
         if vm is None:
             vm = _adopt(store, seen)
+            if vm.is_control_domain:
+                host.control_domain = vm
         elif not vm.ours:
             _configure(vm, seen)
         _devices(store, vm, seen)

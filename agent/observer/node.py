@@ -30,6 +30,14 @@ def ensure(store: Store) -> None:
             store.add(pool)
 
 
+def offline(store: Store) -> None:
+    """Note that the hypervisor does not answer now."""
+    metrics = store.only(Host).metrics
+    if metrics is not None:
+        with store.transaction():
+            metrics.live = False
+
+
 def note(store: Store, node: Node) -> None:
     """Make host, processors and cards what was seen."""
     seen, cpus, interfaces = node.host(), node.cpus(), node.interfaces()
