@@ -7,6 +7,7 @@ what it takes is for the server to say.
 from __future__ import annotations
 
 import argparse
+import errno
 import getpass
 import http.client
 import json
@@ -19,7 +20,8 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from agent.cli import PASSWORD_VARIABLE, complain, password_line
@@ -27,7 +29,7 @@ from agent.users import UsersError
 
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 30.0
-RETRY_SECONDS = 1.0
+RETRY_STEPS, RETRY_STEP_SECONDS = 10, 0.1
 LOGINS = ("session.login_with_password", "session.slave_local_login_with_password")
 """What takes no session; messages that need none but allow one are sent with it."""
 
@@ -64,35 +66,55 @@ class Agent:
     def __init__(self, url: str, *, insecure: bool = False) -> None:
         self.url = url
         self.session = ""
+        self._insecure = insecure
         self._number = 0
         self._connected = False
-        self._http = self._connection(insecure)
+        self._interrupted = False
+        self._http = self._connection()
 
-    def _connection(self, insecure: bool) -> http.client.HTTPConnection:
+    def _connection(self) -> http.client.HTTPConnection:
         if self.url.startswith("unix:"):
             return UnixConnection(self.url.removeprefix("unix:"), CONNECT_SECONDS)
-        parts = urlsplit(self.url)
         try:
+            parts = urlsplit(self.url)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise Unreachable(f"{self.url}: {error}") from None
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
         context = ssl.create_default_context()
-        if insecure:
+        if self._insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.logout()
+        self.close()
 
     def login(self, user: str, password: str) -> None:
         """Open a session."""
         self.session = str(self.send(LOGINS[0], user, password, "1.0", "xen-host-agent"))
 
     def logout(self) -> None:
-        """End the session, if the agent is there to be told."""
-        # A message that was interrupted may still be under way on the old connection.
-        self.close()
-        with suppress(Failure, Unreachable):
-            self.send("session.logout", self.session)
+        """End the session if there is one, and the agent is there to be told."""
+        if self.session:
+            # A message may have been interrupted half-way: the connection of Python 3.11's http.client keeps what it
+            # had put together even when it is closed, and would send it before the next request.
+            self.close()
+            self._http = self._connection()
+            self._interrupted = False
+            with suppress(Failure, Unreachable):
+                self.send("session.logout", self.session)
+
+    def interrupt(self) -> None:
+        """Have the message under way, or the next one, end as if the agent had gone away. Safe in a signal handler."""
+        self._interrupted = True
+        if self._connected:
+            with suppress(OSError):
+                socket.socket.shutdown(self._http.sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Hang up; the next message connects anew."""
@@ -108,6 +130,8 @@ class Agent:
                 self._http.connect()
                 self._http.sock.settimeout(None)  # a verb may take hours
                 self._connected = True
+            if self._interrupted:
+                raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
             self._http.request("POST", "/jsonrpc", json.dumps(request), {"Content-Type": "application/json"})
             response = self._http.getresponse()
             body = response.read()
@@ -153,15 +177,11 @@ def run_call(args: argparse.Namespace) -> int:
     """``call``: one message, its result as JSON."""
     params = [argument(text) for text in args.args]
     try:
-        agent = Agent(args.url, insecure=args.insecure)
-        if args.message in LOGINS:
+        with Agent(args.url, insecure=args.insecure) as agent:
+            if args.message not in LOGINS:
+                agent.login(args.user, _password(args))
+                params.insert(0, agent.session)
             result = agent.send(args.message, *params)
-        else:
-            agent.login(args.user, _password(args))
-            try:
-                result = agent.send(args.message, agent.session, *params)
-            finally:
-                agent.logout()
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
@@ -173,43 +193,20 @@ def run_call(args: argparse.Namespace) -> int:
 
 def run_watch(args: argparse.Namespace) -> int:
     """``watch``: events until SIGINT or SIGTERM, which is its good end."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    agent = None
     try:
         password = _password(args)
-        agent = Agent(args.url, insecure=args.insecure)
-        agent.login(args.user, password)
-        watcher = Watcher(agent, args.classes or ["*"], changes_only=args.changes_only)
-        while True:
-            _step(watcher, agent, args.user, password)
+        with Agent(args.url, insecure=args.insecure) as agent:
+            watcher = Watcher(agent, args.user, password, args.classes or ["*"], changes_only=args.changes_only)
+            # SIGINT too: a shell has what it runs in the background ignore it.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, watcher.end)
+            watcher.run()
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
     except (Unreachable, UsersError) as error:
         return complain(error)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        if agent is not None and agent.session:
-            agent.logout()
-
-
-def _step(watcher: Watcher, agent: Agent, user: str, password: str) -> None:
-    """Wait for one batch, or mend what kept it from coming."""
-    try:
-        watcher.batch()
-    except Unreachable as error:
-        _note(f"{error}; trying again")
-        time.sleep(RETRY_SECONDS)
-    except Failure as failure:
-        if failure.code == "EVENTS_LOST":
-            _note("events were lost; everything comes anew")
-            watcher.restart()
-        elif failure.code == "SESSION_INVALID":
-            _note("the session is over; logging in again")
-            agent.login(user, password)
-        else:
-            raise
+    return 0
 
 
 def _note(text: str) -> None:
@@ -219,18 +216,59 @@ def _note(text: str) -> None:
 class Watcher:
     """Follows the events of some classes, and prints them."""
 
-    def __init__(self, agent: Agent, classes: list[str], *, changes_only: bool) -> None:
+    def __init__(self, agent: Agent, user: str, password: str, classes: list[str], *, changes_only: bool) -> None:
         self._agent = agent
+        self._user = user
+        self._password = password
         self._classes = classes
         self._silent = changes_only
         self._token = ""
         self._names: dict[str, str] = {}
+        self._ended = False
 
-    def restart(self) -> None:
-        """Begin with what is there, since what happened in between is not known."""
-        self._token = ""
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal. It raises nothing: Python drops an exception that comes up while it finalizes an object."""
+        self._ended = True
+        self._agent.interrupt()
 
-    def batch(self) -> None:
+    def _over(self) -> bool:
+        return self._ended
+
+    def run(self) -> None:
+        """Print events until `end`. Failure, or Unreachable where nobody has ever answered."""
+        connected = False
+        while not self._over():
+            try:
+                if not self._agent.session:
+                    self._agent.login(self._user, self._password)
+                    connected = True
+                self._batch()
+            except Unreachable as error:
+                if self._over():
+                    return
+                if not connected:
+                    raise
+                _note(f"{error}; trying again")
+                self._pause()
+            except Failure as failure:
+                self._mend(failure)
+
+    def _mend(self, failure: Failure) -> None:
+        if failure.code == "EVENTS_LOST":
+            _note("events were lost; everything comes anew")
+            self._token = ""
+        elif failure.code == "SESSION_INVALID":
+            _note("the session is over; logging in again")
+            self._agent.session = ""
+        else:
+            raise failure
+
+    def _pause(self) -> None:
+        for _ in range(RETRY_STEPS):
+            if not self._over():
+                time.sleep(RETRY_STEP_SECONDS)
+
+    def _batch(self) -> None:
         """Wait for events, half a minute at the most, and print them."""
         reply = self._agent.send("event.from", self._agent.session, self._classes, self._token, POLL_SECONDS)
         for event in reply["events"]:

@@ -25,7 +25,7 @@ ORDER = (
     ("agent.call",),
     ("agent.messages",),
     ("agent.rpc", "agent.http"),
-    ("agent.cli", "agent.client", "agent.describe", "agent.daemon", "agent.__main__"),
+    ("agent.cli", "agent.client", "agent.describe", "agent.logs", "agent.daemon", "agent.__main__"),
 )
 """A module imports only from groups to the left of its own, and from its own."""
 

@@ -58,7 +58,7 @@ def test_every_key_is_taken(file: Path) -> None:
         state = "/srv/state"
         listen = ["https://0.0.0.0:8443", "unix:/run/s", "http://[::1]:80/"]
         api.destroy = "xapi"
-        limits = { session_idle_seconds = 600, workers = 8 }
+        limits = { session_idle_seconds = 600, login_delay_seconds = 0, workers = 8 }
         log.level = "debug"
         """
     )
@@ -68,6 +68,7 @@ def test_every_key_is_taken(file: Path) -> None:
         listen=("https://0.0.0.0:8443", "unix:/run/s", "http://[::1]:80"),
         destroy="xapi",
         session_idle_seconds=600,
+        login_delay_seconds=0,
         workers=8,
         log_level="debug",
     )
@@ -114,6 +115,7 @@ def test_a_wrong_option_is_told_as_the_command_lines(file: Path) -> None:
         ("[api]\ndestroy = []", "api.destroy: it must be one of"),
         ('[log]\nlevel = "loud"', "log.level: it must be one of debug, info, warning, error"),
         ("[limits]\nworkers = 0", "limits.workers: it must be a whole number from 1 to 1024, not 0"),
+        ("[limits]\nlogin_delay_seconds = -1", "limits.login_delay_seconds: it must be a whole number from 0 to 60"),
         ("[limits]\nworkers = true", "limits.workers: it must be a whole number"),
         ('[limits]\nsession_idle_seconds = "1d"', "limits.session_idle_seconds: it must be a whole number"),
         ("connect = \n", "line 1"),

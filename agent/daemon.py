@@ -1,0 +1,210 @@
+"""``xen-host-agent serve``: puts the agent together, runs it, and takes it apart again. The composition root.
+
+Alone imports both the agent and the drivers. Everything is opened in one order and closed in the reverse one; nothing
+that runs on the hypervisor notices either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+import uvloop
+
+import drivers
+from agent import __version__, config, logs, messages
+from agent.call import Site
+from agent.cli import complain
+from agent.config import Config, ConfigError
+from agent.lanes import Lanes
+from agent.observer import Observer
+from agent.rpc.dispatch import Dispatch
+from agent.rpc.server import Server
+from agent.rpc.tasks import Tasks
+from agent.sessions import Sessions
+from agent.store.journal import Journal, JournalError
+from agent.store.store import Store
+from agent.users import Users, UsersError
+
+log = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.001
+"""How long one thread may keep the others waiting: the loop should not wait 5 ms, Python's own value, for a worker."""
+ENDING = (signal.SIGTERM, signal.SIGINT)
+HOUSEKEEPING_SECONDS = 60.0
+END_SECONDS = 4.5
+"""The agent is gone so long after the signal, come what may: a service's stop should not look like a failure."""
+SERVER_GRACE_SECONDS = 1.5
+LANES_GRACE_SECONDS = 1.5
+
+
+class StartError(Exception):
+    """The agent cannot start; the text says why."""
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGINT came during the start."""
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """``serve``: run the agent until a signal ends it."""
+    options = {"connect": args.connect, "listen": args.listen, "state": args.state and str(args.state)}
+    try:
+        settings = config.load(args.config, options)
+    except ConfigError as error:
+        return complain(error)
+    logs.to_stderr(settings.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    os.umask(0o077)
+    _on_signals(_interrupt)
+    try:
+        with ExitStack() as opened:
+            site = _open(settings, opened)
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(_serve(site, settings))
+            _on_signals(signal.SIG_IGN)  # the end is under way; a second signal must not spoil it
+    except Interrupted:
+        return 0
+    except (StartError, JournalError, UsersError, OSError) as error:
+        return complain(error)
+    log.info("ended")
+    return 0
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], NoReturn] | signal.Handlers) -> None:
+    for number in ENDING:
+        signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    _on_signals(signal.SIG_IGN)
+    _limit_the_end()
+    raise Interrupted
+
+
+def _open(settings: Config, opened: ExitStack) -> Site:
+    """Open what is below the front door. `opened` closes it."""
+    opened.enter_context(_locked(settings))
+    api = messages.api()
+    store = Store(api.classes, Journal(settings.journal_path), cascade=settings.destroy == "xapi")
+    store.load()
+    opened.callback(store.close)
+    machine = drivers.open(settings.connect, settings.state)
+    opened.callback(machine.close)
+    lanes = Lanes(settings.workers)
+    opened.callback(lanes.close, LANES_GRACE_SECONDS)
+    observer = Observer(store, machine, lanes)
+    opened.callback(observer.close)
+    observer.start()
+    sessions = Sessions(store, idle_seconds=settings.session_idle_seconds)
+    users = Users(settings.users_path)
+    if not users.accounts():
+        log.warning("nobody can log in yet: add a user with 'xen-host-agent user add NAME'")
+    return Site(api, store, machine, observer, lanes, sessions, users, __version__)
+
+
+async def _serve(site: Site, settings: Config) -> None:
+    """Open the front door, say so, and keep house until a signal comes."""
+    ended = asyncio.Event()
+
+    def end() -> None:
+        _limit_the_end()
+        ended.set()
+
+    for number in ENDING:
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    tasks = Tasks(site)
+    tasks.recover()
+    dispatch = Dispatch(site, tasks, login_delay_seconds=settings.login_delay_seconds)
+    server = Server(dispatch, site.store, state=settings.state)
+    try:
+        for url in await server.start(settings.listen):
+            print(f"listening on {url}", flush=True)
+        _warn_of_open_doors(settings.listen)
+        _tell_systemd("READY=1")
+        await _keep_house(site, tasks, ended)
+    finally:
+        _tell_systemd("STOPPING=1")
+        log.info("ending")
+        await server.close(SERVER_GRACE_SECONDS)
+
+
+async def _keep_house(site: Site, tasks: Tasks, ended: asyncio.Event) -> None:
+    """Every minute end old sessions and drop old tasks, until the end."""
+    waiting = asyncio.ensure_future(ended.wait())
+    while not (await asyncio.wait([waiting], timeout=HOUSEKEEPING_SECONDS))[0]:
+        for sweep in (site.sessions.sweep, tasks.sweep):
+            site.lanes.beside(sweep).add_done_callback(_swept)
+
+
+def _swept(future: Future[None]) -> None:
+    error = future.exception()
+    if error is not None:
+        log.error("housekeeping failed, the next round tries again", exc_info=error)
+
+
+@contextmanager
+def _locked(settings: Config) -> Iterator[None]:
+    """Hold the state folder, making it where it is missing. StartError, naming who holds it, if another agent does."""
+    try:
+        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = settings.lock_path.open("a+")
+    except OSError as error:
+        raise StartError(f"the state folder {settings.state} cannot be used: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(20).strip() or "that just started"
+            raise StartError(f"another agent (pid {holder}) works on the state folder {settings.state}") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _limit_the_end() -> None:
+    """See to it that the process ends in time, even if libvirt keeps a thread or the disk hangs."""
+
+    def leave() -> None:
+        log.warning("closing takes too long; leaving. What was acknowledged is on disk")
+        os._exit(0)
+
+    timer = threading.Timer(END_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _warn_of_open_doors(urls: Sequence[str]) -> None:
+    """Passwords travel in clear over http, which is fine within this host only."""
+    for url in urls:
+        host = urlsplit(url).hostname or ""
+        try:
+            local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        except ValueError:  # a name
+            local = False
+        if url.startswith("http:") and not local:
+            log.warning("%s lets passwords travel in clear: use https there", url)
+
+
+def _tell_systemd(state: str) -> None:
+    """Tell the service manager, where one started us and asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
