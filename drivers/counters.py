@@ -1,7 +1,7 @@
 """Counters of what domains do, read once: CPU time, memory, bytes of disks and of network cards.
 
 libvirt's Xen driver has no bulk call (9.0.0 to 11.3; the test driver's tells states only), and its per-device calls
-wait behind a machine's start or migration. So devices are counted by the control domain's kernel, all cards in one read.
+wait behind a machine's start or migration. So devices are counted by the control domain's kernel, all cards at once.
 Rates are made of two samples, which is ``meters``' business.
 """
 
