@@ -19,8 +19,12 @@ class Machines:
         self._store = store
         with store.transaction():
             self.sr = store.add(c.SR(name_label="disks"))
-            self.network = store.add(c.Network(name_label="lan", bridge="xenbr0"))
-            self.other_network = store.add(c.Network(name_label="dmz", bridge="xenbr1"))
+        self.network, self.other_network = self.on_bridge("xenbr0"), self.on_bridge("xenbr1")
+
+    def on_bridge(self, bridge: str) -> c.Network:
+        """A network on this bridge of the host."""
+        with self._store.transaction():
+            return self._store.add(c.Network(name_label="lan", bridge=bridge))
 
     def vm(self, name: str = "web", uuid: str = "", **fields: Any) -> c.VM:
         """A machine that can be started: paravirtual unless told otherwise, with a kernel of its own."""
