@@ -110,6 +110,8 @@ class String(Type):
     default = ""
 
     def load(self, value: Any, find: Find) -> Any:
+        if type(value) is not str:
+            raise Mistyped
         return value
 
     def decode(self, value: object, find: Find) -> str:
@@ -136,6 +138,8 @@ class Int(Type):
     default = 0
 
     def load(self, value: Any, find: Find) -> Any:
+        if type(value) is not int:
+            raise Mistyped
         return value
 
     def decode(self, value: object, find: Find) -> int:
@@ -162,7 +166,9 @@ class Float(Type):
     default = 0.0
 
     def load(self, value: Any, find: Find) -> Any:
-        return value
+        if type(value) not in (int, float):
+            raise Mistyped
+        return float(value)
 
     def decode(self, value: object, find: Find) -> float:
         if isinstance(value, str) and len(value) < 64:
@@ -190,6 +196,8 @@ class Bool(Type):
     default = False
 
     def load(self, value: Any, find: Find) -> Any:
+        if type(value) is not bool:
+            raise Mistyped
         return value
 
     def decode(self, value: object, find: Find) -> bool:
@@ -284,7 +292,7 @@ class Ref(Type):
             return None
         found = find(self.to, value)
         if found is None:
-            raise HandleInvalid(self.to, value)
+            raise HandleInvalid(self.to, value[:200])
         return found
 
     def dump(self, value: Entity | None) -> str:

@@ -71,6 +71,7 @@ class Journal:
 
     @staticmethod
     def _open(path: Path | None) -> sqlite3.Connection:
+        connection = None
         try:
             connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=16
@@ -92,12 +93,19 @@ class Journal:
             )
             connection.execute(f"PRAGMA user_version={SCHEMA}")
             return connection
-        except sqlite3.Error as error:
+        except (sqlite3.Error, JournalError) as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, JournalError):
+                raise
             raise JournalError(f"{path} cannot be used as the journal: {error}") from error
 
     def rows(self) -> Iterator[tuple[str, str, bytes]]:
-        """All records kept. Only before `start`."""
-        yield from self._connection.execute("SELECT class, uuid, data FROM records")
+        """All records kept. Only before `start`. JournalError where the file is damaged."""
+        try:
+            yield from self._connection.execute("SELECT class, uuid, data FROM records")
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal cannot be read: {error}") from error
 
     def meta(self, key: str, default: str) -> str:
         """A value beside the records. Only before `start`."""
@@ -105,8 +113,11 @@ class Journal:
         return default if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
-        """Keep a value beside the records. Only before `start`."""
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        """Keep a value beside the records. Only before `start`. JournalError where the disk is full or read-only."""
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal cannot be written: {error}") from error
 
     def start(self) -> None:
         """Begin to take commits."""
@@ -115,13 +126,17 @@ class Journal:
     def submit(self, commit: Commit) -> None:
         """Put a transaction behind those that wait. Callers hold the store's lock, which gives the order.
 
-        One without rows has nothing to sync: with none before it, it is settled here and now.
+        One without rows has nothing to sync: with none before it, it is settled here and now. After `close` it is lost.
         """
         with self._wake:
-            if commit.rows or self._queue or self._busy:
+            closed = self._closing
+            if not closed and (commit.rows or self._queue or self._busy):
                 self._queue.append(commit)
                 self._wake.notify()
                 return
+        if closed:
+            self.failed([commit], sqlite3.ProgrammingError("it is closed: the agent is ending"))
+            return
         self.durable(commit)
         commit.settle()
 

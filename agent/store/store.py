@@ -217,20 +217,27 @@ class Store:
         out.
         """
         raw: list[tuple[Entity, Mapping[str, Any]]] = []
+        unknown: set[str] = set()
         for class_name, uuid, data in self._journal.rows():
             cls = self.classes.get(class_name)
             if cls is None:
-                log.warning("the journal has a %s %s; this version has no such class", class_name, uuid)
+                unknown.add(class_name)
                 continue
-            record = orjson.loads(data)
+            record = _record(data)
+            if record is None:
+                log.warning("the journal's record of the %s %s cannot be read; it is left out", class_name, uuid)
+                continue
+            unknown.update(f"{class_name}.{name}" for name in record.keys() - cls.persistent_fields.keys())
             entity = cls(uuid=uuid)
             held = entity.__dict__
-            for name, field in cls.fields.items():
-                if name in record and field.persistent and not isinstance(field.type, Ref):
+            for name, field in cls.persistent_fields.items():
+                if name in record and not isinstance(field.type, Ref):
                     held[name] = self._loaded(entity, field, record[name])
             object.__setattr__(entity, "_store", self)
             self._objects[class_name][entity.ref] = self._by_uuid[class_name][uuid] = entity
             raw.append((entity, record))
+        for name in sorted(unknown):
+            log.warning("the journal has %s, which this version does not keep; it is left out", name)
         orphans = [entity for entity, record in raw if not self._load_references(entity, record)]
         self.epoch = int(self._journal.meta("epoch", "0")) + 1
         self._journal.set_meta("epoch", str(self.epoch))
@@ -238,9 +245,7 @@ class Store:
         if orphans:
             with self.transaction():
                 for entity in orphans:
-                    log.warning("%r refers to something that is gone; it is left out", entity)
-                    if self.is_live(entity):
-                        self.destroy(entity)
+                    self._discard(entity)
 
     def close(self) -> None:
         """Write what waits."""
@@ -258,7 +263,8 @@ class Store:
         for name, field in entity.fields.items():
             if not isinstance(field.type, Ref) or not field.persistent:
                 continue
-            target = self.find(field.type.to, record.get(name, ""))
+            reference = record.get(name)
+            target = self.find(field.type.to, reference) if isinstance(reference, str) else None
             if target is None:
                 whole = whole and (field.type.nullable or field.weak)
                 continue
@@ -267,6 +273,18 @@ class Store:
             if field.bound:
                 target.__dict__[field.bound] += (entity,)
         return whole
+
+    def _discard(self, entity: Entity) -> None:
+        """Take out an object that refers to something gone, with those that cannot be without it. In a transaction."""
+        if not self.is_live(entity):
+            return
+        log.warning("%r refers to something that is gone; it is left out", entity)
+        for referrer, name in list(entity._referrers):
+            if cast(Ref, referrer.fields[name].type).nullable:
+                self.assign(referrer, name, None)
+            else:
+                self._discard(referrer)
+        self.destroy(entity)
 
     # --- inside a transaction
 
@@ -289,6 +307,9 @@ class Store:
     def _link(self, entity: Entity, field: Field, target: Entity | None) -> None:
         if target is None:
             return
+        if target._store is not self:
+            # It was destroyed since the caller found it; a reference to it would outlive it in the journal.
+            raise HandleInvalid(target.wire_name, target.ref)
         transaction = self._current()
         target._referrers[entity, field.name] = None
         transaction.undo.append(partial(target._referrers.pop, (entity, field.name), None))
@@ -382,13 +403,27 @@ class Store:
         return orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
 
     def _journal_failed(self, lost: list[Commit], error: Exception) -> None:
-        """Undo in memory what could not be kept, newest first, and all that was built on it."""
-        log.error("the journal cannot be written, %d changes are undone: %s", len(lost), error)
+        """Undo in memory what could not be kept, newest first, and all that was built on it.
+
+        Who has read it meanwhile is told what holds again, as changes of the same objects.
+        """
         with self.lock:
             lost += self._journal.drain()
+            log.error("the journal cannot be written, %d changes are undone: %s", len(lost), error)
             for commit in reversed(lost):
                 for undo in reversed(commit.undo):
                     undo()
+            undone = dict.fromkeys(entity for commit in lost for _, entity in commit.changes)
+            self.changes.publish([(MOD if self.is_live(entity) else DEL, entity) for entity in undone])
         for commit in lost:
             commit.error = InternalError(f"the change could not be kept and was undone: the state folder says: {error}")
             commit.settle()
+
+
+def _record(data: bytes) -> dict[str, Any] | None:
+    """A row's record; None where it is none."""
+    try:
+        record = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
