@@ -74,6 +74,11 @@ class Folder:
             raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
         return Image(name, status.st_size, status.st_blocks * 512)
 
+    def head(self, name: str, length: int) -> bytes:
+        """The first bytes of an image."""
+        with self._opened(name, os.O_RDONLY) as descriptor:
+            return os.pread(descriptor, length, 0)
+
     def space(self) -> tuple[int, int]:
         """The size of the file system and what of it is free for us, in bytes."""
         status = os.fstatvfs(self._descriptor)

@@ -6,6 +6,7 @@ qcow2. Raw files are grown and copied here and not by libvirt, which guesses. Po
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -124,7 +125,6 @@ class LibvirtStorage(Pools):
         with self._call(source.SR, source):
             origin = self._place(source.SR)
             original = self._volume(origin, source)
-            described = etree.fromstring(original.XMLDesc())
         with self._call(target.SR, target):
             place = self._place(target.SR)
             format = _format_for(target, place)
@@ -134,15 +134,14 @@ class LibvirtStorage(Pools):
             format == "raw" or target.virtual_size == source.virtual_size
         )
         if origin.folder and place.folder and as_it_is:
-            if format != "raw":
-                _require_honest(described, source)
             name = _volume_name(target, place, format)
             with file_call(target.SR, target, target.virtual_size, free):
                 copied = _copied_file(origin.folder, origin.image_name(source), place.folder, name, target, progress)
             with self._call(target.SR):
                 _refresh(place.pool)
             return copied
-        _require_honest(described, source)
+        with self._call(source.SR, source), file_call(source.SR, source):
+            _require_honest(origin, original, source)
         with self._call(target.SR, target, target.virtual_size, free):
             volume = self._copied_by_libvirt(original, place, target, format, progress)
             return _seen(etree.fromstring(volume.XMLDesc()), place)
@@ -187,6 +186,7 @@ class LibvirtStorage(Pools):
                 while not wait([copying], POLL_SECONDS).done:
                     progress(_part_done(watched, name))
                 volume = copying.result()
+                _grow(volume, place, name, format, target.virtual_size)
                 progress(1.0)
             except BaseException:
                 with suppress(libvirt.libvirtError):
@@ -221,7 +221,11 @@ def _volume_xml(vdi: VDI, place: Place, format: str) -> str:
     if place.folder is not None:
         # Nothing is set aside: the file takes room as it is written. Logical volumes have all of theirs at once.
         etree.SubElement(volume, "allocation", unit="bytes").text = "0"
-        etree.SubElement(etree.SubElement(volume, "target"), "format", type=format)
+        target = etree.SubElement(volume, "target")
+        etree.SubElement(target, "format", type=format)
+        if format == "qcow2":
+            # Without it libvirt 9.0.0 makes images for QEMU before 1.1, which cannot hold zeroes without room.
+            etree.SubElement(target, "compat").text = "1.1"
     return etree.tostring(volume, encoding="unicode")
 
 
@@ -253,17 +257,52 @@ def _seen(volume: etree._Element, place: Place) -> SeenVolume:
     )
 
 
-def _require_honest(volume: etree._Element, vdi: VDI) -> None:
+def _require_honest(origin: Place, original: libvirt.virStorageVol, source: VDI) -> None:
     """Refuse to let libvirt read an image whose header would make it read something else.
 
     A guest can write any header into its raw disk, and an uploaded image can name any file of the host as what it rests
-    on: a copy would hand that file to the guest.
+    on or has its data in: a copy would hand that file to the guest.
     """
-    seen = volume.find("target/format")
-    if format_of(vdi.location) == "raw" and seen is not None and seen.get("type") not in ("raw", "iso"):
-        raise OperationNotAllowed(f"the raw disk holds what looks like a {seen.get('type')} image: copy it as raw")
-    if volume.find("backingStore/path") is not None:
-        raise OperationNotAllowed("the image rests on another one, which a copy does not follow")
+    if origin.folder is None:
+        return
+    format = format_of(source.location)
+    if format == "qcow2":
+        with Folder(origin.folder) as folder:
+            _require_whole(folder.head(origin.image_name(source), _QCOW2_HEADER.size))
+    elif format == "raw":
+        # What libvirt holds it for from now on, it holds it for when it copies.
+        origin.pool.refresh()
+        seen = etree.fromstring(original.XMLDesc()).find("target/format")
+        if seen is not None and seen.get("type") not in ("raw", "iso"):
+            raise OperationNotAllowed(f"the raw disk holds what looks like a {seen.get('type')} image: copy it as raw")
+    else:
+        raise OperationNotAllowed(f"images in the format {format} are not converted")
+
+
+_QCOW2_HEADER = struct.Struct(">4sIQ56xQ")
+"""Magic, version, where the name of the image below is, and, from version 3 on, the incompatible features."""
+
+_EXTERNAL_DATA = 1 << 2
+
+
+def _require_whole(header: bytes) -> None:
+    """OPERATION_NOT_ALLOWED for a qcow2 image that is not all in its own file."""
+    if len(header) < _QCOW2_HEADER.size or not header.startswith(b"QFI\xfb"):
+        raise OperationNotAllowed("the image is not what its name says")
+    _, version, below, features = _QCOW2_HEADER.unpack(header)
+    if below or (version >= 3 and features & _EXTERNAL_DATA):
+        raise OperationNotAllowed("the image needs another file, which a copy does not follow")
+
+
+def _grow(volume: libvirt.virStorageVol, place: Place, name: str, format: str, size: int) -> None:
+    """Make a fresh copy as large as it is to be: qemu-img, which converts for libvirt, only looks at the source."""
+    if volume.info()[1] >= size:
+        return
+    if place.folder is not None and format == "raw":
+        with Folder(place.folder) as folder:
+            folder.grow(name, size)
+    else:
+        volume.resize(size)
 
 
 def _part_done(pool: libvirt.virStoragePool, name: str) -> float:
@@ -301,6 +340,8 @@ def _copied_file(
             if length > target.virtual_size:
                 raise ValueNotSupported("virtual_size", target.virtual_size, f"the disk is {length} bytes long")
             length = target.virtual_size
+        else:
+            _require_whole(source.head(name, _QCOW2_HEADER.size))
         image = destination.copy(source, name, new_name, length, progress)
     return SeenVolume(str(into / new_name), new_name, target.virtual_size, image.used, format)
 

@@ -16,6 +16,7 @@ import pytest
 from agent import classes as c
 from agent.classes.enums import VdiType
 from agent.errors import (
+    OperationNotAllowed,
     SrFull,
     SrHasNoPbds,
     SrNotEmpty,
@@ -95,6 +96,20 @@ def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a private libvirtd that has the storage driver alone."""
     with private_libvirtd(tmp_path_factory.mktemp("libvirtd"), "storage") as uri:
         yield uri
+
+
+@pytest.fixture
+def real(libvirtd: str, tmp_path: Path) -> Iterator[Bench]:
+    """The real storage driver alone, for what the simulated one refuses."""
+    connection = Connection(libvirtd)
+    connection.start()
+    storage = LibvirtStorage(connection)
+    yield Bench(storage, tmp_path / "pools", c.Host())
+    for pool in storage.pools():
+        left = c.SR(type=pool.type)
+        left.uuid = pool.uuid
+        storage.forget(left)
+    connection.close()
 
 
 @pytest.fixture(params=["simulated", "libvirtd"])
@@ -490,3 +505,100 @@ def test_a_copy_does_not_replace_a_disk(bench: Bench) -> None:
     with pytest.raises(UniquenessViolated):
         bench.storage.copy_volume(source, other, ignore)
     assert Path(other.location).read_bytes().startswith(b"other")
+
+
+# --- qcow2, which only a real host has
+
+
+def test_a_disk_may_be_qcow2(real: Bench) -> None:
+    sr = real.sr(sm_config={"type": "qcow2"})
+    vdi = real.disk(sr, size=64 * MIB)
+    (seen,) = real.storage.scan(sr)
+    assert (seen.name, seen.format, seen.capacity) == (f"{vdi.uuid}.qcow2", "qcow2", 64 * MIB)
+    real.storage.resize_volume(vdi, 128 * MIB)
+    assert real.storage.scan(sr)[0].capacity == 128 * MIB
+    real.storage.destroy_volume(vdi)
+    assert real.names(sr) == []
+
+
+def test_a_qcow2_disk_is_copied_as_it_is(real: Bench) -> None:
+    sr = real.sr(sm_config={"type": "qcow2"})
+    source = real.disk(sr, size=64 * MIB)
+    copied = real.storage.copy_volume(source, real.vdi(sr, 64 * MIB), ignore)
+    assert digest(copied.location) == digest(source.location)
+    assert (copied.format, copied.capacity) == ("qcow2", 64 * MIB)
+    assert {volume.capacity for volume in real.storage.scan(sr)} == {64 * MIB}
+
+
+@pytest.mark.parametrize("size", [64 * MIB, 96 * MIB])
+def test_a_raw_disk_becomes_qcow2_and_raw_again_with_its_content(real: Bench, size: int) -> None:
+    raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
+    source = real.disk(raw, size=64 * MIB)
+    holey(source.location)
+    middle = real.vdi(qcow2, size)
+    parts: list[float] = []
+    made = real.storage.copy_volume(source, middle, parts.append)
+    middle.location = made.location
+    assert (made.format, made.capacity) == ("qcow2", size)
+    assert Path(made.location).read_bytes().startswith(b"QFI")
+    assert (parts[0], parts[-1]) == (0.0, 1.0)
+    back = real.storage.copy_volume(middle, real.vdi(raw, size), ignore)
+    assert (back.format, back.capacity) == ("raw", size)
+    os.truncate(back.location, 64 * MIB)
+    assert digest(back.location) == digest(source.location)
+
+
+def test_an_unwanted_conversion_leaves_nothing(real: Bench) -> None:
+    raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
+    source = real.disk(raw, size=64 * MIB)
+
+    def cancel(part: float) -> None:
+        if part > 0:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        real.storage.copy_volume(source, real.vdi(qcow2, 64 * MIB), cancel)
+    assert real.files(qcow2) == []
+
+
+def test_an_image_that_rests_on_another_is_not_copied(real: Bench, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.img"
+    secret.write_bytes(b"secret" * 1024)
+    sr = real.sr(sm_config={"type": "qcow2"})
+    vdi = real.disk(sr)
+    # The header names another file of the host as the one that this image rests on.
+    with Path(vdi.location).open("r+b") as file:
+        file.seek(8)
+        file.write((512).to_bytes(8, "big") + len(bytes(secret)).to_bytes(4, "big"))
+        file.seek(512)
+        file.write(bytes(secret))
+    refuses_to_copy(real, vdi)
+
+
+def refuses_to_copy(real: Bench, vdi: c.VDI) -> None:
+    sr = vdi.SR
+    for target in (real.vdi(sr), real.vdi(real.sr())):
+        with pytest.raises(OperationNotAllowed):
+            real.storage.copy_volume(vdi, target, ignore)
+
+
+def test_an_image_that_has_its_data_in_another_file_is_not_copied(real: Bench) -> None:
+    vdi = real.disk(real.sr(sm_config={"type": "qcow2"}))
+    with Path(vdi.location).open("r+b") as file:
+        file.seek(72)
+        file.write((1 << 2).to_bytes(8, "big"))
+    refuses_to_copy(real, vdi)
+
+
+def test_an_image_that_is_not_what_its_name_says_is_not_copied(real: Bench) -> None:
+    vdi = real.disk(real.sr(sm_config={"type": "qcow2"}), b"something else")
+    refuses_to_copy(real, vdi)
+
+
+def test_a_raw_disk_with_a_header_in_it_is_not_converted(real: Bench) -> None:
+    raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
+    disguise = Path(real.disk(qcow2).location).read_bytes()
+    vdi = real.disk(raw, disguise)
+    real.storage.scan(raw)
+    with pytest.raises(OperationNotAllowed):
+        real.storage.copy_volume(vdi, real.vdi(qcow2), ignore)

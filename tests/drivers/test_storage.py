@@ -1,0 +1,414 @@
+"""The storage driver over a libvirt that fails, hangs and lies, and over volume groups, which no sandbox has."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import libvirt
+import pytest
+from pytest_mock import MockerFixture
+
+from agent import classes as c
+from agent.classes.enums import VdiType
+from agent.errors import (
+    HostOffline,
+    OperationNotAllowed,
+    SrBackendFailure,
+    SrFull,
+    SrHasNoPbds,
+    SrNotEmpty,
+    ValueNotSupported,
+    VdiMissing,
+    XenError,
+)
+from agent.model import api
+from drivers import storage as module
+from drivers.storage import LibvirtStorage
+
+api.seal_classes(c)
+
+MIB = 1024 * 1024
+
+
+def ignore(part: float) -> None:
+    """A progress callback that nobody looks at."""
+
+
+def refusal(code: int, message: str = "refused", domain: int = libvirt.VIR_FROM_STORAGE) -> libvirt.libvirtError:
+    error = libvirt.libvirtError(message)
+    error.err = (code, domain, message, 2, None, None, None, 0, 0)
+    return error
+
+
+class Libvirt:
+    """A connection with one pool, whose answers a test sets."""
+
+    def __init__(self, mocker: MockerFixture) -> None:
+        self.mocker = mocker
+        self.alive = True
+        self.handle = mocker.create_autospec(libvirt.virConnect, instance=True)
+        self.pool = mocker.create_autospec(libvirt.virStoragePool, instance=True)
+        self.pool.isActive.return_value = 1
+        self.pool.info.return_value = [2, 100 * MIB, 40 * MIB, 60 * MIB]
+        self.handle.storagePoolLookupByUUIDString.return_value = self.pool
+        self.handle.listAllStoragePools.return_value = [self.pool]
+        self.storage = LibvirtStorage(Mock(handle=self.handle, long=self.handle, suspect=lambda: not self.alive))
+        self.host = c.Host()
+
+    def volume(
+        self, path: str, *, size: int = 4 * MIB, format: str = "raw", more: str = "", type: str = "file"
+    ) -> Mock:
+        """A volume that libvirt knows."""
+        volume: Mock = self.mocker.create_autospec(libvirt.virStorageVol, instance=True)
+        volume.path.return_value = path
+        volume.info.return_value = [0, size, 0]
+        volume.XMLDesc.return_value = (
+            f"<volume type='{type}'><name>{Path(path).name}</name><capacity>{size}</capacity>"
+            f"<allocation>0</allocation><physical>{size}</physical>"
+            f"<target><path>{path}</path><format type='{format}'/></target>{more}</volume>"
+        )
+        return volume
+
+    def is_a_volume_group(self) -> None:
+        """Make the pool one."""
+        self.pool.XMLDesc.return_value = (
+            "<pool type='logical'><name>vg</name><source><name>vg</name></source>"
+            "<target><path>/dev/vg</path></target></pool>"
+        )
+
+    def is_a_folder(self, path: Path) -> None:
+        """Make the pool one."""
+        self.pool.XMLDesc.return_value = f"<pool type='dir'><name>p</name><target><path>{path}</path></target></pool>"
+
+
+@pytest.fixture
+def below(mocker: MockerFixture) -> Libvirt:
+    return Libvirt(mocker)
+
+
+@pytest.fixture
+def sr() -> c.SR:
+    return c.SR(name_label="disks", type="lvm")
+
+
+def disk(sr: c.SR, location: str = "", size: int = 4 * MIB, **fields: Any) -> c.VDI:
+    vdi = c.VDI(SR=sr, virtual_size=size, type=VdiType.USER, **fields)
+    vdi.location = location
+    return vdi
+
+
+# --- libvirt fails
+
+
+def test_without_a_connection_everything_says_so_at_once(sr: c.SR, below: Libvirt) -> None:
+    class Offline:
+        @property
+        def handle(self) -> libvirt.virConnect:
+            raise HostOffline("xen:///system")
+
+        long = handle
+
+        def suspect(self) -> bool:
+            return True
+
+    storage = LibvirtStorage(Offline())  # type: ignore[arg-type]
+    vdi = disk(sr, "/dev/vg/x")
+    pbd = c.PBD(host=below.host, SR=sr, device_config={})
+    calls: list[Callable[[], object]] = [
+        storage.supported_types,
+        storage.pools,
+        lambda: storage.create(sr, {"name": "vg"}),
+        lambda: storage.attach(pbd),
+        lambda: storage.detach(pbd),
+        lambda: storage.forget(sr),
+        lambda: storage.destroy(sr),
+        lambda: storage.usage(sr),
+        lambda: storage.scan(sr),
+        lambda: storage.create_volume(vdi),
+        lambda: storage.destroy_volume(vdi),
+        lambda: storage.resize_volume(vdi, 8 * MIB),
+        lambda: storage.copy_volume(vdi, disk(sr), ignore),
+    ]
+    for call in calls:
+        with pytest.raises(HostOffline):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "cannot extend file: No space left on device"), SrFull),
+        (refusal(1, "lvcreate: Volume group has insufficient free space", libvirt.VIR_FROM_NONE), SrFull),
+        (refusal(1, "Child process (lvcreate) unexpected exit status 5", libvirt.VIR_FROM_NONE), SrBackendFailure),
+        (refusal(libvirt.VIR_ERR_OPERATION_INVALID, "storage pool 'x' is not active"), SrHasNoPbds),
+        (refusal(libvirt.VIR_ERR_NO_STORAGE_POOL), SrHasNoPbds),
+        (refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "broken"), SrBackendFailure),
+    ],
+)
+def test_what_libvirt_refuses_is_told_in_xenapis_words(
+    below: Libvirt, sr: c.SR, error: libvirt.libvirtError, meaning: type[XenError]
+) -> None:
+    below.is_a_volume_group()
+    below.pool.createXML.side_effect = error
+    with pytest.raises(meaning) as caught:
+        below.storage.create_volume(disk(sr, size=8 * MIB))
+    if isinstance(caught.value, SrFull):
+        assert (caught.value.requested, caught.value.maximum) == (8 * MIB, 60 * MIB)
+
+
+def test_an_error_on_a_dead_connection_is_nothing_but_that(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+
+    def die(*_: object) -> None:
+        below.alive = False
+        raise refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "No space left on device")
+
+    below.pool.createXML.side_effect = die
+    with pytest.raises(HostOffline):
+        below.storage.create_volume(disk(sr))
+
+
+def test_a_pool_that_does_not_start_is_not_left_defined(below: Libvirt, sr: c.SR) -> None:
+    below.handle.storagePoolLookupByUUIDString.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_POOL)
+    made = below.handle.storagePoolDefineXML.return_value
+    made.create.side_effect = refusal(1, "Child process (mount) unexpected exit status 32", libvirt.VIR_FROM_NONE)
+    with pytest.raises(SrBackendFailure):
+        below.storage.create(sr, {"device": "/dev/sdb"})
+    made.build.assert_called_once_with(libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE)
+    made.undefine.assert_called_once_with()
+
+
+def test_a_volume_group_that_is_there_is_taken_and_not_made(below: Libvirt, sr: c.SR) -> None:
+    below.handle.storagePoolLookupByUUIDString.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_POOL)
+    below.storage.create(sr, {"name": "vg0"})
+    made = below.handle.storagePoolDefineXML.return_value
+    made.build.assert_not_called()
+    made.create.assert_called_once_with()
+
+
+def test_types_that_this_libvirt_lacks_are_not_offered(below: Libvirt) -> None:
+    below.handle.getStoragePoolCapabilities.return_value = (
+        "<storagepoolCapabilities><pool type='dir' supported='yes'/><pool type='netfs' supported='no'/>"
+        "</storagepoolCapabilities>"
+    )
+    assert set(below.storage.supported_types()) == {"file", "ext", "iso", "dir"}
+
+
+def test_a_pool_that_goes_away_meanwhile_is_left_out(below: Libvirt) -> None:
+    below.is_a_volume_group()
+    gone = below.mocker.create_autospec(libvirt.virStoragePool, instance=True)
+    gone.XMLDesc.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_POOL)
+    below.handle.listAllStoragePools.return_value = [gone, below.pool]
+    below.pool.UUIDString.return_value = "u"
+    below.pool.name.return_value = "odd\nname"
+    (seen,) = below.storage.pools()
+    assert (seen.name, seen.type, seen.device_config) == ("oddname", "lvm", {"name": "vg"})
+    assert (seen.capacity, seen.allocation) == (100 * MIB, 40 * MIB)
+
+
+def test_a_scan_does_without_a_refresh_while_libvirt_makes_volumes(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    gone = below.volume("/dev/vg/gone")
+    gone.XMLDesc.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_VOL)
+    below.pool.listAllVolumes.return_value = [gone, below.volume("/dev/vg/here", type="block")]
+    below.pool.refresh.side_effect = refusal(1, "internal error: pool 'vg' has asynchronous jobs running.")
+    assert [volume.location for volume in below.storage.scan(sr)] == ["/dev/vg/here"]
+    below.pool.refresh.side_effect = refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "broken")
+    with pytest.raises(SrBackendFailure):
+        below.storage.scan(sr)
+
+
+# --- pools that are attached
+
+
+@pytest.mark.parametrize(
+    ("device_config", "redefined"),
+    [({}, False), ({"name": "vg"}, False), ({"name": "other"}, True)],
+)
+def test_attach_redefines_a_pool_only_where_it_says_something_else(
+    below: Libvirt, sr: c.SR, device_config: dict[str, str], redefined: bool
+) -> None:
+    below.is_a_volume_group()
+    below.pool.isActive.return_value = 0
+    below.pool.name.return_value = "vg"
+    below.handle.storagePoolDefineXML.return_value = below.pool
+    below.storage.attach(c.PBD(host=below.host, SR=sr, device_config=device_config))
+    assert below.handle.storagePoolDefineXML.called is redefined
+    below.pool.create.assert_called_once_with()
+
+
+def test_attach_starts_an_adopted_pool_of_a_type_that_cannot_be_made(below: Libvirt) -> None:
+    below.pool.isActive.return_value = 0
+    below.pool.XMLDesc.return_value = "<pool type='zfs'><source><name>tank</name></source></pool>"
+    below.storage.attach(c.PBD(host=below.host, SR=c.SR(type="zfs"), device_config={"tank": "yes"}))
+    below.pool.create.assert_called_once_with()
+
+
+def test_the_mount_point_of_an_export_is_made_before_it_is_mounted(below: Libvirt) -> None:
+    below.pool.isActive.return_value = 0
+    sr = c.SR(type="nfs")
+    below.pool.XMLDesc.return_value = (
+        "<pool type='netfs'><source><host name='filer'/><dir path='/srv'/></source>"
+        f"<target><path>/run/sr-mount/{sr.uuid}</path></target></pool>"
+    )
+    below.storage.attach(c.PBD(host=below.host, SR=sr, device_config={"server": "filer", "serverpath": "/srv"}))
+    assert [call[0] for call in below.pool.method_calls if call[0] in ("build", "create")] == ["build", "create"]
+    below.handle.storagePoolDefineXML.assert_not_called()
+
+
+def test_a_stopped_volume_group_is_looked_into_before_it_is_destroyed(below: Libvirt, sr: c.SR) -> None:
+    below.pool.isActive.return_value = 0
+    below.pool.numOfVolumes.return_value = 1
+    with pytest.raises(SrNotEmpty):
+        below.storage.destroy(sr)
+    below.pool.create.assert_called_once_with()
+    below.pool.destroy.assert_called_once_with()
+    below.pool.delete.assert_not_called()
+
+
+# --- volume groups
+
+
+def test_a_logical_volume_has_the_uuid_for_its_name_and_all_its_room(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    vdi = disk(sr, size=8 * MIB)
+    below.pool.createXML.return_value = below.volume(f"/dev/vg/{vdi.uuid}", size=8 * MIB, type="block")
+    seen = below.storage.create_volume(vdi)
+    (definition,) = below.pool.createXML.call_args.args
+    assert definition == f'<volume><name>{vdi.uuid}</name><capacity unit="bytes">{8 * MIB}</capacity></volume>'
+    assert (seen.location, seen.capacity, seen.format) == (f"/dev/vg/{vdi.uuid}", 8 * MIB, "raw")
+
+
+def test_a_logical_volume_larger_than_what_is_free_is_refused(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    with pytest.raises(SrFull) as caught:
+        below.storage.create_volume(disk(sr, size=61 * MIB))
+    assert (caught.value.requested, caught.value.maximum) == (61 * MIB, 60 * MIB)
+    below.pool.createXML.assert_not_called()
+
+
+def test_a_logical_volume_has_no_format(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    with pytest.raises(ValueNotSupported):
+        below.storage.create_volume(disk(sr, sm_config={"type": "qcow2"}))
+
+
+def test_a_logical_volume_cannot_grow(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume.resize.side_effect = refusal(
+        libvirt.VIR_ERR_NO_SUPPORT, "storage pool does not support changing of volume capacity"
+    )
+    with pytest.raises(ValueNotSupported):
+        below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+
+
+def test_the_usage_of_a_volume_group_is_what_libvirt_says(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    assert below.storage.usage(sr) == (100 * MIB, 40 * MIB)
+
+
+# --- copies that libvirt makes
+
+
+@pytest.fixture
+def copying(below: Libvirt, sr: c.SR, mocker: MockerFixture) -> Iterator[tuple[Libvirt, c.VDI, Mock, threading.Event]]:
+    """A copy between logical volumes, which goes on until the event is set."""
+    mocker.patch.object(module, "POLL_SECONDS", 0.001)
+    below.is_a_volume_group()
+    source = below.volume("/dev/vg/source", type="block")
+    made = below.volume("/dev/vg/made", type="block")
+    going_on = below.volume("/dev/vg/made", type="block")
+    going_on.info.return_value = [0, 4 * MIB, MIB]
+    finish = threading.Event()
+
+    def copy(*_: object) -> Mock:
+        assert finish.wait(60)
+        return made
+
+    below.pool.createXMLFrom.side_effect = copy
+    below.pool.storageVolLookupByName.side_effect = lambda name: source if name == "source" else going_on
+    yield below, disk(sr, "/dev/vg/source"), made, finish
+    finish.set()
+
+
+def test_a_copy_by_libvirt_is_watched_by_what_it_takes(
+    copying: tuple[Libvirt, c.VDI, Mock, threading.Event], sr: c.SR
+) -> None:
+    below, source, _, finish = copying
+    parts: list[float] = []
+
+    def progress(part: float) -> None:
+        parts.append(part)
+        if part == 0.25:
+            finish.set()
+
+    assert below.storage.copy_volume(source, disk(sr), progress).location == "/dev/vg/made"
+    assert (parts[0], parts[-1]) == (0.0, 1.0)
+    assert 0.25 in parts
+
+
+def test_an_unwanted_copy_by_libvirt_is_removed_when_it_is_done(
+    copying: tuple[Libvirt, c.VDI, Mock, threading.Event], sr: c.SR
+) -> None:
+    below, source, made, finish = copying
+
+    def progress(part: float) -> None:
+        if part == 0.25:
+            finish.set()
+            raise KeyError("unwanted")
+
+    with pytest.raises(KeyError):
+        below.storage.copy_volume(source, disk(sr), progress)
+    made.delete.assert_called_once_with()
+
+
+def test_a_copy_that_libvirt_refuses_removes_nothing(
+    copying: tuple[Libvirt, c.VDI, Mock, threading.Event], sr: c.SR
+) -> None:
+    below, source, made, _ = copying
+    below.pool.createXMLFrom.side_effect = refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "No space left on device")
+    with pytest.raises(SrFull):
+        below.storage.copy_volume(source, disk(sr), ignore)
+    made.delete.assert_not_called()
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "more"),
+    [
+        ("a.raw", "qcow2", ""),
+        ("a.qcow2", "qcow2", "<backingStore><path>/etc/shadow</path><format type='raw'/></backingStore>"),
+    ],
+)
+def test_libvirt_is_not_made_to_read_what_a_guest_chose(
+    below: Libvirt, tmp_path: Path, name: str, format: str, more: str
+) -> None:
+    below.is_a_folder(tmp_path)
+    (tmp_path / name).touch()
+    sr = c.SR(type="file", sm_config={"type": "qcow2"})
+    below.pool.storageVolLookupByName.return_value = below.volume(str(tmp_path / name), format=format, more=more)
+    with pytest.raises(OperationNotAllowed):
+        below.storage.copy_volume(disk(sr, str(tmp_path / name)), disk(sr), ignore)
+    below.pool.createXMLFrom.assert_not_called()
+
+
+# --- libvirt lies
+
+
+def test_a_volume_that_is_elsewhere_than_its_disk_is_not_it(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/other/x", type="block")
+    below.storage.destroy_volume(disk(sr, "/dev/vg/x"))
+    volume.delete.assert_not_called()
+    with pytest.raises(VdiMissing):
+        below.storage.copy_volume(disk(sr, "/dev/vg/x"), disk(sr), ignore)
+
+
+def test_a_volume_that_claims_to_be_outside_its_folder_is_not_seen(below: Libvirt, tmp_path: Path) -> None:
+    below.is_a_folder(tmp_path)
+    below.pool.listAllVolumes.return_value = [below.volume("/etc/shadow"), below.volume(str(tmp_path / "a" / "b"))]
+    assert below.storage.scan(c.SR(type="file")) == []
