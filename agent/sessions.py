@@ -8,7 +8,9 @@ one longest idle makes room for a new one.
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid as uuids
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -35,6 +37,8 @@ class Sessions:
     def __init__(self, store: Store, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self._store = store
         self._idle_seconds = idle_seconds
+        self._lock = threading.Lock()
+        """Calls find sessions on the loop while workers open and close them; nothing else is done under it."""
         now = monotonic()
         wall = datetime.now(UTC)
         # Idle time runs on the monotonic clock, so that a jump of the wall clock ends nobody's session.
@@ -54,7 +58,9 @@ class Sessions:
             user = next((user for user in self._store.all(User) if user.short_name == user_name), None)
             if user is None:
                 user = self._store.add(User(short_name=user_name, fullname=user_name))
-            self._make_room(user, originator)
+            surplus = self._surplus(user, originator)
+            for old in surplus:
+                self._store.destroy(old)
             session = Session()
             session.this_host = self._store.only(Host)
             session.this_user = user
@@ -65,17 +71,22 @@ class Sessions:
             session.originator = originator
             session.token_hash = _hash(secret)
             self._store.add(session)
+        # Only now is it durable: a login that failed leaves no session behind, and has ended nobody's.
+        with self._lock:
+            for old in surplus:
+                self._drop(old)
             self._by_hash[session.token_hash] = session
             self._active[session] = monotonic()
         return secret
 
     def find(self, secret: str) -> Session:
         """The session that a client's first parameter names; SESSION_INVALID if it is over or never was."""
-        session = self._by_hash.get(_hash(secret))
         now = monotonic()
-        if session is None or now - self._active[session] > self._idle_seconds:
-            raise SessionInvalid(secret)
-        self._active[session] = now
+        with self._lock:
+            session = self._by_hash.get(_hash(secret))
+            if session is None or now - self._active[session] > self._idle_seconds:
+                raise SessionInvalid(secret)
+            self._active[session] = now
         return session
 
     def identify(self, reference: str) -> Session | None:
@@ -87,35 +98,45 @@ class Sessions:
         return session in self._active
 
     def close(self, session: Session) -> None:
-        """Log out."""
-        with self._store.transaction():
-            self._drop(session)
+        """Log out. It has ended once it is durably so; until then, and if that fails, it is open."""
+        self._end([session])
 
     def sweep(self) -> None:
         """End what has been idle too long, and note when the others were last active."""
         now, wall = monotonic(), datetime.now(UTC)
+        with self._lock:
+            active = dict(self._active)
+            idle = [session for session, last in active.items() if now - last > self._idle_seconds]
+        self._end(idle)
         with self._store.transaction():
-            for session, active in list(self._active.items()):
-                idle = now - active
-                if idle > self._idle_seconds:
-                    self._drop(session)
-                    continue
-                seen = (wall - timedelta(seconds=idle)).replace(microsecond=0)
-                if abs((seen - session.last_active).total_seconds()) >= TOUCH_SECONDS:
+            for session, last in active.items():
+                seen = (wall - timedelta(seconds=now - last)).replace(microsecond=0)
+                stale = abs((seen - session.last_active).total_seconds()) >= TOUCH_SECONDS
+                if stale and self._store.is_live(session):
                     session.last_active = seen
+
+    def _end(self, sessions: Iterable[Session]) -> None:
+        with self._store.transaction():
+            for session in sessions:
+                if self._store.is_live(session):
+                    self._store.destroy(session)
+        with self._lock:
+            for session in sessions:
+                self._drop(session)
 
     def _drop(self, session: Session) -> None:
         self._by_hash.pop(session.token_hash, None)
         self._active.pop(session, None)
         self.registrations.pop(session, None)
-        if self._store.is_live(session):
-            self._store.destroy(session)
 
-    def _make_room(self, user: User, originator: str) -> None:
-        mine = [session for session in self._active if session.this_user is user]
-        same = [session for session in self._active if originator and session.originator == originator]
+    def _surplus(self, user: User, originator: str) -> list[Session]:
+        """The sessions that have to make room for a new one, longest idle first. In a transaction."""
+        with self._lock:
+            active = {session: last for session, last in self._active.items() if self._store.is_live(session)}
+        mine = [session for session in active if session.this_user is user]
+        same = [session for session in active if originator and session.originator == originator]
+        surplus: dict[Session, None] = {}
         for group, limit in ((mine, PER_USER), (same, PER_ORIGINATOR)):
-            for session in sorted(group, key=lambda session: self._active.get(session, 0.0))[
-                : max(0, len(group) + 1 - limit)
-            ]:
-                self._drop(session)
+            left = sorted((session for session in group if session not in surplus), key=active.__getitem__)
+            surplus |= dict.fromkeys(left[: max(0, len(left) + 1 - limit)])
+        return list(surplus)

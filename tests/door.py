@@ -13,7 +13,8 @@ from typing import Any
 
 from agent import messages
 from agent.call import Site
-from agent.classes import VM
+from agent.classes import VM, Task
+from agent.errors import XenError
 from agent.lanes import Lanes
 from agent.model.entity import Entity
 from agent.observer import Observer
@@ -80,6 +81,23 @@ class Door:
     def __call__(self, name: str, *params: Any) -> Any:
         """Call a message in the session of a pool admin."""
         return self.send(name, self.session, *params)
+
+    def refused(self, name: str, *params: Any, session: str | None = None) -> list[str]:
+        """The ErrorDescription of a message that must be refused, in the session of a pool admin or another."""
+        try:
+            answer = self.send(name, self.session if session is None else session, *params)
+        except XenError as error:
+            return error.description
+        raise AssertionError(f"{name} was not refused but answered {answer!r}")
+
+    def log_in(self, role: Role, user: str = "somebody") -> str:
+        """Open another session; returns its secret."""
+        return self.sessions.open(user, role, "test")
+
+    def ended(self, task: Task) -> Task:
+        """Wait until a task is under way no more."""
+        eventually(lambda: task.status not in ("pending", "cancelling"), f"the end of {task}")
+        return task
 
     def idle(self) -> None:
         """Wait until no lane has anything left to do."""

@@ -223,9 +223,10 @@ class FakeStorage(Failing):
 
     def detach(self, pbd: PBD) -> None:
         self.meet("detach")
-        self.attached.pop(pbd.SR.uuid, None)
+        self.attached[pbd.SR.uuid] = replace(self.attached[pbd.SR.uuid], active=False)
 
     def forget(self, sr: SR) -> None:
+        self.meet("forget")
         self.attached.pop(sr.uuid, None)
 
     def destroy(self, sr: SR) -> None:
@@ -234,6 +235,7 @@ class FakeStorage(Failing):
         self.volumes.pop(sr.uuid, None)
 
     def usage(self, sr: SR) -> tuple[int, int]:
+        self.meet("usage")
         return 100 * GIB, sum(volume.allocation for volume in self.volumes[sr.uuid].values())
 
     def scan(self, sr: SR) -> Sequence[SeenVolume]:
@@ -274,6 +276,7 @@ class FakeNetworks(Failing):
         self.known: dict[str, SeenNetwork] = {LAN: SeenNetwork(LAN, "lan", "xenbr0", True)}
 
     def list(self) -> Sequence[SeenNetwork]:
+        self.meet("list")
         return list(self.known.values())
 
     def create(self, network: Network) -> str:
@@ -287,8 +290,16 @@ class FakeNetworks(Failing):
         self.known.pop(network.uuid, None)
 
 
-class FakeNode:
+class FakeNode(Failing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen_cpus = [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
+        self.seen_interfaces = [
+            SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")
+        ]
+
     def host(self) -> SeenHost:
+        self.meet("host")
         return SeenHost(
             hostname="xenhost",
             address="192.0.2.10",
@@ -304,10 +315,12 @@ class FakeNode:
         )
 
     def cpus(self) -> Sequence[SeenCpu]:
-        return [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
+        self.meet("cpus")
+        return list(self.seen_cpus)
 
     def interfaces(self) -> Sequence[SeenInterface]:
-        return [SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")]
+        self.meet("interfaces")
+        return list(self.seen_interfaces)
 
 
 class FakeMeters(Failing):
