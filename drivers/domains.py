@@ -56,6 +56,7 @@ _STATES = {
 _STATE_CODES = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
 """What a wrong power state is refused with: the first by the Xen driver, either by the test driver (libvirt 9.0.0)."""
 _REFUSED_CODES = (libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INTERNAL_ERROR)
+_EXISTS_CODES = (libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_ERR_INVALID_ARG)
 _KEY_ROWS = (("1234567890", 2), ("qwertyuiop", 16), ("asdfghjkl", 30), ("zxcvbnm", 44))
 """Linux' numbers of the keys, a row of the keyboard each."""
 _KEY_ALT, _KEY_SYSRQ = 56, 99
@@ -320,8 +321,9 @@ class LibvirtDomains:
             try:
                 domain.reboot(0)
             except libvirt.libvirtError as error:
-                if error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and domain.isActive():
-                    # There is a power button, but none to reboot with.
+                hvm = xml.domain_type_of(vm) is DomainType.HVM
+                if hvm and error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and domain.isActive():
+                    # Such a guest has a power button, but none to reboot with.
                     reason = "a guest without Xen drivers cannot be asked to reboot: shut it down and start it"
                     raise OperationNotAllowed(reason) from error
                 raise
@@ -361,9 +363,7 @@ class LibvirtDomains:
             )
         disk = xml.disk_element(vbd)
         with self._acting(vbd.VM, *ALIVE, long=True, subject=vbd, field="VDI", value=vbd.VDI) as domain:
-            if self._live_disk(domain, vbd) is not None:
-                raise DeviceAlreadyAttached(vbd)
-            self._attach(domain, disk)
+            self._give(domain, disk, vbd, lambda: self._live_disk(domain, vbd))
 
     def unplug_vbd(self, vbd: VBD) -> None:
         """Take the disk from the running machine. DEVICE_DETACH_REJECTED if the guest keeps it."""
@@ -402,9 +402,7 @@ class LibvirtDomains:
         """Give the running machine the card."""
         nic = xml.nic_element(vif)
         with self._acting(vif.VM, *ALIVE, long=True, subject=vif, field="MAC", value=vif.MAC) as domain:
-            if self._live_nic(domain, vif) is not None:
-                raise DeviceAlreadyAttached(vif)
-            self._attach(domain, nic)
+            self._give(domain, nic, vif, lambda: self._live_nic(domain, vif))
 
     def unplug_vif(self, vif: VIF) -> None:
         """Take the card from the running machine."""
@@ -421,6 +419,23 @@ class LibvirtDomains:
     def _live_nic(self, domain: libvirt.virDomain, vif: VIF) -> etree._Element | None:
         mac = xml_devices.mac_address(vif)
         return next((nic for nic in xml_read.interfaces(self._tree(domain)) if xml_read.mac_of(nic) == mac), None)
+
+    def _give(
+        self,
+        domain: libvirt.virDomain,
+        device: etree._Element,
+        owner: VBD | VIF,
+        present: Callable[[], etree._Element | None],
+    ) -> None:
+        if present() is not None:
+            raise DeviceAlreadyAttached(owner)
+        try:
+            self._attach(domain, device)
+        except libvirt.libvirtError as error:
+            # Xen driver, libvirt 9.0.0: for a disk 9 "target xvdb already exists", for a card 8 "network device ...".
+            if error.get_error_code() in _EXISTS_CODES and present() is not None:
+                raise DeviceAlreadyAttached(owner) from error
+            raise
 
     def _take(self, domain: libvirt.virDomain, device: etree._Element, owner: VBD | VIF) -> None:
         try:

@@ -35,6 +35,12 @@ def closed() -> libvirt.libvirtError:
     return error(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: client socket is closed", RPC)
 
 
+def printed(root: etree._Element | None) -> str:
+    """A tree as text."""
+    assert root is not None
+    return str(etree.tostring(root, encoding="unicode"))
+
+
 class FakeDomain:
     """One domain; `mock` is what libvirt would have given for it."""
 
@@ -74,8 +80,8 @@ class FakeDomain:
 
     def XMLDesc(self, flags: int = 0) -> str:
         if flags & libvirt.VIR_DOMAIN_XML_INACTIVE or self.live is None:
-            return etree.tostring(self.definition if self.definition is not None else self.live, encoding="unicode")
-        return etree.tostring(self.live, encoding="unicode")
+            return printed(self.definition if self.definition is not None else self.live)
+        return printed(self.live)
 
     def isActive(self) -> int:
         return int(self.live is not None)
@@ -292,7 +298,8 @@ class FakeXen:
                 raise error(libvirt.VIR_ERR_OPERATION_FAILED, words)
         for kind in root.iterfind("os/type"):
             kind.text = "linux" if kind.text == "xen" else kind.text
-        root.attrib.pop("id", None)
+        if root.get("id") is not None:
+            del root.attrib["id"]
         known = self.domains.get(uuid)
         if known is None:
             known = self.domains[uuid] = FakeDomain(self, root)

@@ -28,7 +28,7 @@ class Machines:
 
     def vm(self, name: str = "web", uuid: str = "", **fields: Any) -> c.VM:
         """A machine that can be started: paravirtual unless told otherwise, with a kernel of its own."""
-        fields = {
+        chosen: dict[str, Any] = {
             "PV_kernel": "/boot/vmlinuz",
             "domain_type": DomainType.PV,
             "memory_static_max": 256 * MIB,
@@ -37,7 +37,7 @@ class Machines:
             "VCPUs_at_startup": 2,
             "actions_after_reboot": OnNormalExit.RESTART,
         } | fields
-        made = c.VM(name_label=name, **fields)
+        made = c.VM(name_label=name, **chosen)
         if uuid:
             made.uuid = uuid
         with self._store.transaction():
@@ -71,9 +71,9 @@ class Machines:
 
     def card(self, vm: c.VM, device: str, **fields: Any) -> c.VIF:
         """A network card of the machine."""
-        fields = {"network": self.network, "MAC": f"00:16:3e:00:00:0{device}"} | fields
+        chosen: dict[str, Any] = {"network": self.network, "MAC": f"00:16:3e:00:00:0{device}"} | fields
         with self._store.transaction():
-            return self._store.add(c.VIF(VM=vm, device=device, **fields))
+            return self._store.add(c.VIF(VM=vm, device=device, **chosen))
 
     def change(self, entity: Any, **values: Any) -> None:
         """Assign fields, as a client's setter does."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import libvirt
 import pytest
 
-from agent.errors import XenError
-from drivers import failures
+from agent.errors import HostOffline, XenError
 from drivers.failures import TABLE, explain, translated
 from tests.drivers.fake_xen import closed, error
 
@@ -83,7 +82,7 @@ def test_xenapi_errors_and_all_else_pass_through() -> None:
     with pytest.raises(KeyError), translated("it"):
         raise KeyError
     with pytest.raises(XenError) as told, translated("it"):
-        raise failures.HostOffline(URI)
+        raise HostOffline(URI)
     assert told.value.description == ["HOST_OFFLINE", URI]
 
 

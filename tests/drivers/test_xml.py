@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -189,7 +190,7 @@ def test_memory_is_rounded_up_to_whole_mebibytes(machines: Machines) -> None:
 # --- names of devices
 
 
-def vbd_at(machines: Machines, place: str, **fields: object) -> c.VBD:
+def vbd_at(machines: Machines, place: str, **fields: Any) -> c.VBD:
     hvm = fields.pop("hvm", False)
     vm = machines.hvm() if hvm else machines.vm()
     return machines.disk(vm, place, "/srv/a.raw", **fields)
@@ -279,7 +280,7 @@ def test_a_name_without_a_place_is_itself() -> None:
     ],
     ids=str,
 )
-def test_what_xen_cannot_do_or_nobody_may_is_refused(machines: Machines, fields: dict[str, object], field: str) -> None:
+def test_what_xen_cannot_do_or_nobody_may_is_refused(machines: Machines, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(ValueNotSupported) as refusal:
         built(machines.vm(**fields))
     assert refusal.value.field == field
@@ -299,7 +300,7 @@ def test_what_xen_cannot_do_or_nobody_may_is_refused(machines: Machines, fields:
     ],
     ids=str,
 )
-def test_what_an_hvm_guest_cannot_have_is_refused(machines: Machines, fields: dict[str, object], field: str) -> None:
+def test_what_an_hvm_guest_cannot_have_is_refused(machines: Machines, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(ValueNotSupported) as refusal:
         built(machines.hvm(**fields))
     assert refusal.value.field == field
@@ -320,7 +321,7 @@ def test_what_an_hvm_guest_cannot_have_is_refused(machines: Machines, fields: di
     ids=str,
 )
 def test_a_promise_about_a_card_that_xen_would_not_keep_is_refused(
-    machines: Machines, fields: dict[str, object], field: str
+    machines: Machines, fields: dict[str, Any], field: str
 ) -> None:
     vm = machines.vm()
     machines.card(vm, "0", **fields)
@@ -380,7 +381,7 @@ def test_a_disk_without_format_is_raw_and_never_probed(machines: Machines) -> No
     machines.change(disk.VDI, sm_config={})
     driver = built(vm).find("devices/disk/driver")
     assert driver is not None
-    assert dict(driver.attrib) == {"name": "qemu", "type": "raw"}
+    assert dict(driver.items()) == {"name": "qemu", "type": "raw"}
 
 
 def test_floppies_and_shaped_disks_are_refused(machines: Machines) -> None:
