@@ -78,6 +78,8 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
 def framing(head: bytes, body_bytes: int) -> tuple[int, bool]:
     """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head."""
     method = head[: head.find(b" ")]
+    if not method.isalpha() or not head[: head.find(b"\r\n")].endswith((b" HTTP/1.1", b" HTTP/1.0")):
+        raise Refusal(400, "this is no HTTP/1.1")
     if method == b"CONNECT":
         raise Refusal(501, "no console is served here")
     if method not in METHODS:
@@ -178,7 +180,7 @@ class Connection(web.RequestHandler):
         super().__init__(
             connections,
             loop=connections.loop,
-            keepalive_timeout=0,  # look() ends idle connections
+            keepalive_timeout=2 * limits.idle_seconds,  # look() ends idle connections before; 0 would end them at once
             tcp_keepalive=False,  # the listening socket's options are inherited
             lingering_time=0.0,  # refusals linger in their own way
             access_log=cast(logging.Logger, None),
@@ -263,7 +265,7 @@ class Connection(web.RequestHandler):
             end = self._head.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):
                 if not self._head[:1].isalpha():
-                    raise Refusal(400, "this is no HTTP")
+                    raise Refusal(400, "this is no HTTP/1.1")
                 if len(self._head) > limits.head_bytes:
                     raise Refusal(431, f"the head is longer than {limits.head_bytes} octets")
                 return
