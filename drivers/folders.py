@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import UUID
 
 from agent.classes import SR, VDI
-from agent.errors import SrFull, SrNotEmpty, ValueNotSupported, VdiMissing
+from agent.errors import InvalidValue, SrFull, SrNotEmpty, ValueNotSupported, VdiMissing, XenError
 from agent.ports import SeenVolume
 from drivers.connection import Connection
 from drivers.pools import Pools, file_call
@@ -31,9 +32,14 @@ class SimulatedStorage(Pools):
 
     def create(self, sr: SR, device_config: Mapping[str, str]) -> None:
         """Make the pool and its folder. SR_UNKNOWN_DRIVER for a type that a real host could not make either."""
+        path = self._path(sr)
         super().create(sr, device_config)
-        with file_call(sr), Folder(self._path(sr), create=True):
-            pass
+        try:
+            with file_call(sr), Folder(path, create=True):
+                pass
+        except XenError:
+            self.forget(sr)
+            raise
 
     def destroy(self, sr: SR) -> None:
         """Remove the pool and its folder. SR_NOT_EMPTY while there is a file in it."""
@@ -95,7 +101,11 @@ class SimulatedStorage(Pools):
                 return _seen(folder, folder.copy(origin, name, _new_name(target), size, progress))
 
     def _path(self, sr: SR) -> Path:
-        return self.root / sr.uuid
+        """The folder of a repository. INVALID_VALUE for a uuid that is none, which might be a path to elsewhere."""
+        try:
+            return self.root / str(UUID(sr.uuid))
+        except ValueError:
+            raise InvalidValue("uuid", sr.uuid) from None
 
     @contextmanager
     def _folder(self, sr: SR) -> Iterator[Folder]:

@@ -119,6 +119,8 @@ class Folder:
                 progress(0.0)
                 for done in _copied(from_descriptor, to_descriptor, length):
                     progress(done / size)
+                if os.fstat(from_descriptor).st_size != length:
+                    raise OSError(errno.EIO, "the image changed its length while it was copied")
                 progress(1.0)
         return self.image(name)
 
@@ -150,7 +152,7 @@ class Folder:
     @contextmanager
     def _new(self, name: str) -> Iterator[int]:
         """A new file that gets its name when the body is done and all of it is on the disk; else it is gone."""
-        self._refuse_present(name)
+        self._refuse_present(_single(name))
         temporary = f".{name}.partial"
         self._remove_stale(temporary)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -179,7 +181,7 @@ class Folder:
 
     def _refuse_present(self, name: str) -> None:
         try:
-            os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False)
+            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
@@ -202,12 +204,12 @@ def _copied(source: int, target: int, length: int) -> Iterator[int]:
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
-            return  # nothing but hole up to the end
+            return  # nothing but hole up to the end, or up to an end that has come nearer
         end = min(os.lseek(source, position, os.SEEK_HOLE), length)
         while position < end:
             read = os.preadv(source, [memoryview(buffer)[: end - position]], position)
             if read == 0:
-                raise OSError(errno.EIO, "the source became shorter while it was copied")
+                return
             with memoryview(buffer)[:read] as part:
                 written = 0
                 while written < read:

@@ -142,7 +142,8 @@ class LibvirtStorage(Pools):
             return copied
         with self._call(source.SR, source), file_call(source.SR, source):
             _require_honest(origin, original, source)
-        with self._call(target.SR, target, target.virtual_size, free):
+        room = target.virtual_size, free
+        with self._call(target.SR, target, *room), file_call(target.SR, target, *room):
             volume = self._copied_by_libvirt(original, place, target, format, progress)
             return _seen(etree.fromstring(volume.XMLDesc()), place)
 
