@@ -79,7 +79,7 @@ def framing(head: bytes, body_bytes: int) -> tuple[int, bool]:
     """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head."""
     method = head[: head.find(b" ")]
     if not method.isalpha() or not head[: head.find(b"\r\n")].endswith((b" HTTP/1.1", b" HTTP/1.0")):
-        raise Refusal(400, "this is no HTTP/1.1")
+        raise Refusal(400, "this is no HTTP")
     if method == b"CONNECT":
         raise Refusal(501, "no console is served here")
     if method not in METHODS:
@@ -265,7 +265,7 @@ class Connection(web.RequestHandler):
             end = self._head.find(_HEAD_END) + len(_HEAD_END)
             if end < len(_HEAD_END):
                 if not self._head[:1].isalpha():
-                    raise Refusal(400, "this is no HTTP/1.1")
+                    raise Refusal(400, "this is no HTTP")
                 if len(self._head) > limits.head_bytes:
                     raise Refusal(431, f"the head is longer than {limits.head_bytes} octets")
                 return
