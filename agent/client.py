@@ -141,7 +141,7 @@ class Agent:
                 f"{self.url}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
             ) from error
         if response.status != 200:
-            raise Unreachable(f"{self.url} answers {response.status} {response.reason}, which is not XenAPI")
+            raise Unreachable(f"{self.url} answers {response.status} {response.reason}")
         try:
             reply = json.loads(body)
             if "error" in reply:

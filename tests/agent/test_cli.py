@@ -378,7 +378,7 @@ def test_what_is_no_json_rpc_is_told(stub: Stub, raw: bytes, capsys: pytest.Capt
 def test_a_server_that_is_none_of_ours_is_told(stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     stub.status = 404
     assert main(["call", "--url", stub.url, "VM.get_all"]) == 1
-    assert f"{stub.url} answers 404 Not Found, which is not XenAPI" in capsys.readouterr().err
+    assert f"{stub.url} answers 404 Not Found\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://127.0.0.1:1", "unix:/nobody/there", "http://[::1"])

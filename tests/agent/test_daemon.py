@@ -1,0 +1,284 @@
+"""``serve`` as a process: how it starts, what it refuses, how it ends. What it answers, the front door's tests ask."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from agent import daemon
+from agent.__main__ import main
+from agent.cli import PASSWORD_VARIABLE
+from agent.lanes import Lanes
+from agent.roles import Role
+from agent.users import Users
+
+ENOUGH_SECONDS = 60.0
+Serve = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def serve(tmp_path: Path, state: Path) -> Iterator[Serve]:
+    """Starts agents; ends those that a test leaves."""
+    with ExitStack() as started:
+
+        def start(*arguments: str, connect: str = "test:///default", **environment: str) -> subprocess.Popen[str]:
+            options = ("--config", "/dev/null", "--connect", connect, "--state", str(state))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "agent", "serve", *options, *(arguments or ("--listen", "http://127.0.0.1:0"))],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **environment},
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+def listening(process: subprocess.Popen[str], number: int = 1) -> list[str]:
+    """The URLs that an agent says it listens on."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(number)]
+    assert all(line.startswith("listening on ") for line in lines), process.communicate()
+    return [line.removeprefix("listening on ").strip() for line in lines]
+
+
+def ended(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+    """Send a signal. Returns the exit code and what was logged."""
+    process.send_signal(number)
+    _, log = process.communicate(timeout=ENOUGH_SECONDS)
+    return process.returncode, log
+
+
+def refused(process: subprocess.Popen[str]) -> str:
+    """What an agent says that does not start."""
+    out, log = process.communicate(timeout=ENOUGH_SECONDS)
+    assert out == ""
+    assert process.returncode == 1
+    assert "Traceback" not in log
+    return str(log.splitlines()[-1])
+
+
+def test_it_serves_every_kind_of_listener(
+    serve: Serve, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    path = tmp_path / "socket"
+    process = serve(
+        *("--listen", "http://127.0.0.1:0"), *("--listen", "https://127.0.0.1:0"), *("--listen", f"unix:{path}")
+    )
+    http, https, unix = listening(process, 3)
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", http)
+    assert re.fullmatch(r"https://127\.0\.0\.1:[1-9]\d*", https)
+    assert unix == f"unix:{path}"
+    monkeypatch.setenv(PASSWORD_VARIABLE, "word")
+    for url in (http, https, unix):
+        assert main(["call", "--insecure", "--url", url, "VM.get_by_name_label", "test"]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == 1
+    assert main(["call", "--url", https, "VM.get_all"]) == 1
+    assert "self-signed" in capsys.readouterr().err
+    code, log = ended(process)
+    assert code == 0
+    assert "word" not in log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well(serve: Serve, state: Path, tmp_path: Path, number: signal.Signals) -> None:
+    process = serve("--listen", f"unix:{tmp_path}/socket")
+    listening(process)
+    code, log = ended(process, number)
+    assert code == 0
+    assert log.splitlines()[-1].endswith("agent.daemon: ended")
+    assert not (tmp_path / "socket").exists()
+
+
+def test_a_signal_ends_it_well_while_a_client_waits_for_events(
+    serve: Serve, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    process = serve()
+    monkeypatch.setenv(PASSWORD_VARIABLE, "word")
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", "watch", "--url", listening(process)[0], "--changes-only", "VM"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watcher:
+        assert watcher.stderr is not None
+        assert watcher.stderr.readline() == "xen-host-agent: watching\n"
+        code, log = ended(process)
+        assert code == 0
+        assert "closing takes too long" not in log
+        assert "trying again" in watcher.stderr.readline()
+        watcher.send_signal(signal.SIGINT)
+        assert watcher.wait(ENOUGH_SECONDS) == 0
+
+
+def test_a_second_agent_refuses_the_folder_of_the_first(serve: Serve, state: Path) -> None:
+    first = serve()
+    listening(first)
+    assert refused(serve()) == f"xen-host-agent: another agent (pid {first.pid}) works on the state folder {state}"
+    assert first.poll() is None
+
+
+def test_an_agent_that_was_killed_leaves_no_lock_and_loses_nothing(
+    serve: Serve, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    monkeypatch.setenv(PASSWORD_VARIABLE, "word")
+    first = serve()
+    record = '{"name_label": "kept"}'
+    assert main(["call", "--url", listening(first)[0], "network.create", record]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    first.kill()
+    first.wait(ENOUGH_SECONDS)
+    second = serve()
+    assert main(["call", "--url", listening(second)[0], "network.get_by_name_label", "kept"]) == 0
+    assert json.loads(capsys.readouterr().out) == [kept]
+
+
+def test_it_says_when_nobody_can_log_in(serve: Serve, state: Path) -> None:
+    process = serve()
+    listening(process)
+    assert "nobody can log in yet" in ended(process)[1]
+
+
+@pytest.mark.parametrize("scheme", ["http://127.0.0.1:{port}", "https://127.0.0.1:{port}"])
+def test_a_port_that_is_taken_is_told(serve: Serve, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = scheme.format(port=taken.getsockname()[1])
+        assert f"cannot listen on {url}" in refused(serve("--listen", "http://127.0.0.1:0", "--listen", url))
+
+
+def test_a_state_folder_that_is_none_is_told(serve: Serve, state: Path) -> None:
+    state.write_text("a file")
+    assert refused(serve()).startswith(f"xen-host-agent: the state folder {state} cannot be used")
+
+
+def test_a_broken_file_of_users_is_told(serve: Serve, state: Path) -> None:
+    state.mkdir()
+    (state / "users.json").write_text("{")
+    assert f"{state}/users.json cannot be read" in refused(serve())
+
+
+def test_a_journal_that_is_none_is_told(serve: Serve, state: Path) -> None:
+    state.mkdir()
+    (state / "journal.sqlite").write_bytes(b"this was never a database\n" * 100)
+    assert f"{state}/journal.sqlite cannot be used as the journal" in refused(serve())
+
+
+def test_a_faulty_configuration_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("workers = 3")
+    assert main(["serve", "--config", str(file)]) == 1
+    assert "there is no key 'workers'; did you mean 'limits.workers'?" in capsys.readouterr().err
+
+
+def test_it_starts_and_serves_what_it_knows_without_libvirt(
+    serve: Serve, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    process = serve(connect=f"qemu+unix:///system?socket={tmp_path}/nobody")
+    url = listening(process)[0]
+    monkeypatch.setenv(PASSWORD_VARIABLE, "word")
+    assert main(["call", "--url", url, "host.get_all"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    code, log = ended(process)
+    assert code == 0
+    assert "cannot be reached, trying on" in log
+
+
+def test_a_signal_ends_a_start_that_waits_for_libvirt(serve: Serve, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen()
+        silent.settimeout(ENOUGH_SECONDS)
+        process = serve(connect=f"qemu+unix:///system?socket={tmp_path}/silent")
+        with silent.accept()[0]:  # it is in the middle of its start
+            code, log = ended(process)
+    assert code == 0
+    assert "Traceback" not in log
+
+
+def test_systemd_is_told_when_it_is_ready_and_when_it_ends(serve: Serve, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.settimeout(ENOUGH_SECONDS)
+        process = serve(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert notified.recv(100) == b"READY=1"
+        listening(process)
+        assert ended(process)[0] == 0
+        assert notified.recv(100) == b"STOPPING=1"
+
+
+def test_what_it_writes_is_its_owners(serve: Serve, state: Path) -> None:
+    process = serve("--listen", "https://127.0.0.1:0")
+    listening(process)
+    assert state.stat().st_mode & 0o777 == 0o700
+    open_to_others = [path.name for path in state.iterdir() if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+
+
+@pytest.mark.parametrize(
+    ("url", "warned"),
+    [
+        ("http://0.0.0.0:80", True),
+        ("http://[::]:80", True),
+        ("http://host.example:80", True),
+        ("http://192.0.2.1:80", True),
+        ("http://127.0.0.1:80", False),
+        ("http://127.8.8.8:80", False),
+        ("http://[::1]:80", False),
+        ("http://localhost:80", False),
+        ("https://0.0.0.0:443", False),
+        ("unix:/run/socket", False),
+    ],
+)
+def test_passwords_in_clear_across_a_network_are_warned_of(
+    url: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon._warn_of_open_doors([url])
+    assert bool(caplog.records) is warned
+
+
+def test_housekeeping_goes_on_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(daemon, "HOUSEKEEPING_SECONDS", 0.01)
+    caplog.set_level(logging.ERROR)
+    lanes = Lanes(workers=1)
+    site, tasks = Mock(lanes=lanes), Mock()
+
+    async def keep() -> None:
+        end = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        rounds = iter(range(3))
+        tasks.sweep.side_effect = lambda: next(rounds, None) is None and loop.call_soon_threadsafe(end.set)
+        site.sessions.sweep.side_effect = OSError("the disk is full")
+        async with asyncio.timeout(ENOUGH_SECONDS):
+            await daemon._keep_house(site, tasks, end)
+
+    asyncio.run(keep())
+    lanes.close(ENOUGH_SECONDS)
+    assert site.sessions.sweep.call_count > 2
+    assert "housekeeping failed" in caplog.text
