@@ -181,6 +181,18 @@ class LibvirtDomains:
             merged, changed = self._merged(vm, domain)
             if changed or not domain.isPersistent():
                 handle.defineXML(_text(merged))
+            if domain.isActive():
+                self._retitle(domain, merged)
+
+    def _retitle(self, domain: libvirt.virDomain, definition: etree._Element) -> None:
+        """Title and description are the only parts of a definition that a running domain takes over at once."""
+        live = self._tree(domain)
+        for tag, kind in (
+            ("title", libvirt.VIR_DOMAIN_METADATA_TITLE),
+            ("description", libvirt.VIR_DOMAIN_METADATA_DESCRIPTION),
+        ):
+            if live.findtext(tag) != definition.findtext(tag):
+                domain.setMetadata(kind, definition.findtext(tag), None, None, LIVE)
 
     def _define_new(self, handle: libvirt.virConnect, vm: VM) -> None:
         plain = xml.safe_name(vm)

@@ -92,6 +92,16 @@ def test_a_new_label_becomes_the_title_and_the_name_stays(bench: Bench) -> None:
     assert (seen.name, seen.title) == ("web", "shop")
 
 
+def test_a_running_machine_takes_its_label_and_description_over_at_once(bench: Bench) -> None:
+    vm = bench.machines.vm("web", name_description="old")
+    bench.domains.start(vm, False)
+    bench.machines.change(vm, name_label="shop", name_description="")
+    bench.domains.define(vm)
+    assert (bench.see(vm).title, bench.see(vm).description) == ("shop", "")
+    bench.domains.destroy(vm)
+    assert (bench.see(vm).title, bench.see(vm).description) == ("shop", "")
+
+
 def test_two_machines_of_one_label_have_names_of_their_own(bench: Bench) -> None:
     one, other = bench.machines.vm("web"), bench.machines.vm("web")
     bench.domains.define(one)

@@ -217,6 +217,15 @@ class FakeDomain:
         found.getparent().replace(found, device)  # type: ignore[union-attr]
         return 0
 
+    def setMetadata(self, kind: int, text: str | None, key: None, uri: None, flags: int = 0) -> int:
+        live = self._require_running()
+        tag = {libvirt.VIR_DOMAIN_METADATA_TITLE: "title", libvirt.VIR_DOMAIN_METADATA_DESCRIPTION: "description"}[kind]
+        for old in live.findall(tag):
+            live.remove(old)
+        if text is not None:
+            etree.SubElement(live, tag).text = text
+        return 0
+
     def setVcpusFlags(self, number: int, flags: int = 0) -> int:
         assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE, "the Xen driver wants LIVE or CONFIG said"
         vcpu = self._require_running().find("vcpu")

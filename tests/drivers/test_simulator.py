@@ -9,10 +9,14 @@ from pathlib import Path
 import libvirt
 import pytest
 
+import drivers
 from agent.classes.enums import PowerState
 from agent.errors import HostOffline, VMBadPowerState
 from drivers.connection import Connection
+from drivers.domains import LibvirtDomains
+from drivers.folders import SimulatedStorage
 from drivers.simulator import SimulatedDomains
+from drivers.storage import LibvirtStorage
 from tests.drivers.machines import Machines
 
 NODE = """<node><domain type='test'><name>born</name><uuid>6695eb01-f6a4-8304-79aa-97f2502e193f</uuid>
@@ -125,6 +129,22 @@ def test_what_was_undefined_leaves_nothing_behind(domains: SimulatedDomains, mac
     domains.undefine(vm)
     assert domains.look(vm.uuid) is None
     assert vm.uuid not in domains._overlays
+
+
+def test_open_gives_the_simulation_for_a_test_uri_and_plain_libvirt_for_any_other(tmp_path: Path) -> None:
+    (tmp_path / "node.xml").write_text(NODE)
+    simulated = drivers.open(f"test://{tmp_path}/node.xml", tmp_path)
+    assert isinstance(simulated.domains, SimulatedDomains)
+    assert isinstance(simulated.storage, SimulatedStorage)
+    assert [seen.name for seen in simulated.domains.list()] == ["born"]
+    simulated.close()
+    real = drivers.open(f"test+unix:///default?socket={tmp_path}/none", tmp_path)
+    assert type(real.domains) is LibvirtDomains
+    assert type(real.storage) is LibvirtStorage
+    for machine in (simulated, real):
+        with pytest.raises(HostOffline):
+            machine.domains.list()
+    real.close()
 
 
 # --- failures on demand
