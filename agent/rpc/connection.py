@@ -111,7 +111,7 @@ class Connections(web.Server):
     """All open connections, and the one clock that looks after them."""
 
     def __init__(self, handler: Any, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(handler, handler_cancellation=True, loop=loop)
+        super().__init__(handler, loop=loop)
         self.limits = limits
         self.loop = loop
         self.open: set[Connection] = set()
@@ -173,6 +173,8 @@ class Connection(web.RequestHandler):
         "_stalled_since",
         "caller",
         "refusal",
+        "task",
+        "waits",
     )
 
     def __init__(self, connections: Connections) -> None:
@@ -204,6 +206,10 @@ class Connection(web.RequestHandler):
         self.caller = Caller("")
         self.refusal: Refusal | None = None
         """Set when a request was refused: nothing after it is read."""
+        self.task: asyncio.Task[Any] | None = None
+        """What answers the request under way."""
+        self.waits = False
+        """Whether it only waits for something to happen. Any other call is finished even if its client goes away."""
 
     # --- the transport's side
 
@@ -219,6 +225,8 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
         self._release()
         self._connections.closed(self)
+        if self.waits and self.task is not None:
+            self.task.cancel()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -299,8 +307,13 @@ class Connection(web.RequestHandler):
         if self.transport is not None:
             self.transport.abort()
 
+    def began(self) -> None:
+        """The running task begins to answer a request."""
+        self.task = asyncio.current_task()
+
     def finished(self) -> None:
         """The answer to a request is made."""
+        self.task = None
         self._release()
         self._in_flight -= 1
         self._last_read = self._loop.time()

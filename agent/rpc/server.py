@@ -81,7 +81,6 @@ class Server:
         self._connections = Connections(self._handle, self._limits, asyncio.get_running_loop())
         self._listeners: list[Listener] = []
         self._accepting: list[asyncio.AbstractServer] = []
-        self._waiting: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
         # One thread: a crowd of big bodies must not take both the loop's time and the memory.
         self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
@@ -131,18 +130,20 @@ class Server:
             listener.remove()
         self._listeners.clear()
         self._dispatch.wake()
-        for task in self._waiting:
-            task.cancel()
         for connection in list(self._connections.open):
-            if connection.answering:
-                connection.close()
-            else:
+            if not connection.answering:
                 connection.force_close()
+                continue
+            connection.close()
+            if connection.waits and connection.task is not None:
+                connection.task.cancel()
         try:
             await asyncio.wait_for(self._connections.none_left.wait(), grace_seconds)
         except TimeoutError:
             log.warning("%d connections are ended unanswered", len(self._connections.open))
             for connection in list(self._connections.open):
+                if connection.task is not None:
+                    connection.task.cancel()
                 connection.abort()
         self._connections.end()
         self._decoder.shutdown(wait=False, cancel_futures=True)
@@ -151,6 +152,7 @@ class Server:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = cast(Connection, request.protocol)
+        connection.began()
         try:
             response = await self._respond(connection, request)
         except Refusal as refusal:
@@ -174,9 +176,9 @@ class Server:
         body = await connection.body(request)
         try:
             if request.path.rstrip("/") in JSON_PATHS:
-                chunks = await self._answer_json(body, connection.caller)
+                chunks = await self._answer_json(connection, body)
                 return await self._send(connection, request, 200, "application/json", chunks)
-            status, chunks = await self._answer_xml(body, connection.caller)
+            status, chunks = await self._answer_xml(connection, body)
             return await self._send(connection, request, status, "text/xml", chunks)
         except Stopping:
             raise Refusal(503, "the agent is stopping") from None
@@ -214,7 +216,7 @@ class Server:
 
     # --- calls
 
-    async def _answer_xml(self, body: bytes, caller: Caller) -> tuple[int, list[bytes]]:
+    async def _answer_xml(self, connection: Connection, body: bytes) -> tuple[int, list[bytes]]:
         try:
             name, params = await self._decoded(xmlrpc.decode, body)
         except xmlrpc.Forbidden as error:
@@ -222,20 +224,20 @@ class Server:
         except xmlrpc.Malformed as error:
             return 200, [xmlrpc.fault(str(error))]
         try:
-            result = await self._call(name, params, caller)
+            result = await self._call(connection, name, params)
             value = await self._xml.write(result.type, result.value)
         except XenError as error:
             return 200, [xmlrpc.failure(error.description)]
         before, after = xmlrpc.BARE if name.startswith("system.") else xmlrpc.SUCCESS
         return 200, [before, *value, after]
 
-    async def _answer_json(self, body: bytes, caller: Caller) -> list[bytes]:
+    async def _answer_json(self, connection: Connection, body: bytes) -> list[bytes]:
         try:
             asked = await self._decoded(jsonrpc.decode, body)
         except jsonrpc.Malformed as error:
             return [error.answer]
         try:
-            result = await self._call(asked.method, asked.params, caller)
+            result = await self._call(connection, asked.method, asked.params)
             value = await self._json.write(result.type, result.value)
         except XenError as error:
             return [asked.failure(error.description)]
@@ -247,22 +249,21 @@ class Server:
             return decode(body)
         return await asyncio.get_running_loop().run_in_executor(self._decoder, decode, body)
 
-    async def _call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
-        called = self._dispatch.call(name, params, caller)
-        return await (self._long_poll(called) if name in LONG_POLLS else called)
+    async def _call(self, connection: Connection, name: str, params: Sequence[object]) -> Result:
+        called = self._dispatch.call(name, params, connection.caller)
+        return await (self._long_poll(connection, called) if name in LONG_POLLS else called)
 
-    async def _long_poll(self, called: Coroutine[Any, Any, Result]) -> Result:
-        """Wait, but no longer than the agent serves. A client that goes away cancels this task, and so the waiting."""
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._waiting.add(task)
+    async def _long_poll(self, connection: Connection, called: Coroutine[Any, Any, Result]) -> Result:
+        """Wait, but no longer than the agent serves. A client that goes away ends its waiting."""
+        connection.waits = True
         try:
             return await called
         except asyncio.CancelledError:
-            if not self._stopping.is_set() or task.uncancel():
+            if connection.transport is None or connection.task is None or connection.task.uncancel():
                 raise
             raise Stopping from None
         finally:
-            self._waiting.discard(task)
+            connection.waits = False
 
     # --- answers
 

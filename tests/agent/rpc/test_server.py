@@ -738,6 +738,17 @@ def test_a_client_that_goes_away_frees_its_waiter(house: House) -> None:
     assert house.calls.finished == 0
 
 
+def test_a_call_that_has_begun_is_finished_for_a_client_that_goes_away(house: House) -> None:
+    with house.connect() as link:
+        link.sendall(post(xml_call("slow")))
+        eventually(lambda: house.calls.waiting == 1, "a call under way")
+    eventually(lambda: house.open_connections == 0, "no connection")
+    assert house.calls.waiting == 1
+    house.on_loop(house.calls.release.set)
+    eventually(lambda: house.calls.finished == 1, "the end of the call")
+    house.good()
+
+
 def test_a_hundred_waiters_are_all_answered(house: House) -> None:
     links = [house.connect() for _ in range(100)]
     for link in links:
