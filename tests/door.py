@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,26 @@ from agent.call import Site
 from agent.classes import VM, Task
 from agent.errors import XenError
 from agent.lanes import Lanes
+from agent.model.api import Api
 from agent.model.entity import Entity
 from agent.observer import Observer
 from agent.ports import Machine
 from agent.roles import Role
-from agent.rpc.dispatch import Caller, Dispatch
+from agent.rpc.dispatch import Caller, Dispatch, Result
 from agent.rpc.tasks import Tasks
 from agent.sessions import Sessions
 from agent.store.journal import Journal
 from agent.store.store import Store
 from agent.users import Users
+from tests.fake_machine import Failing
 
 WAIT_SECONDS = 30.0
+
+
+@cache
+def sealed() -> Api:
+    """The table, sealed once for all tests."""
+    return messages.api()
 
 
 def eventually(holds: Callable[[], bool], what: str = "the condition") -> None:
@@ -38,13 +48,34 @@ def eventually(holds: Callable[[], bool], what: str = "the condition") -> None:
         time.sleep(0.005)
 
 
+class Block:
+    """Holds a method of the fake machine, from when it is next called until `release`."""
+
+    def __init__(self, port: Failing, name: str) -> None:
+        self._entered = threading.Event()
+        self._go = threading.Event()
+        port.plan[name] = self._hold
+
+    def _hold(self) -> None:
+        self._entered.set()
+        assert self._go.wait(WAIT_SECONDS), "nobody released it"
+
+    def await_entry(self) -> None:
+        """Return when somebody is held."""
+        assert self._entered.wait(WAIT_SECONDS), "nobody came"
+
+    def release(self) -> None:
+        """Hold nobody any more."""
+        self._go.set()
+
+
 class Door:
     """One agent on the given ports. Values are given and come back as the agent keeps them, objects by reference."""
 
     def __init__(
         self, machine: Machine, state: Path | None, *, cascade: bool = False, users: Path | None = None
     ) -> None:
-        api = messages.api()
+        api = sealed()
         self.store = Store(api.classes, Journal(state), cascade=cascade)
         self.store.load()
         self.lanes = Lanes(16)
@@ -74,9 +105,15 @@ class Door:
 
     def send(self, name: str, *params: Any) -> Any:
         """Call a message with exactly these raw parameters."""
+        return self._send(name, params).result(WAIT_SECONDS).value
+
+    def _send(self, name: str, params: Iterable[Any]) -> Future[Result]:
         raw = [param.ref if isinstance(param, Entity) else param for param in params]
-        future = asyncio.run_coroutine_threadsafe(self.dispatch.call(name, raw, Caller("test")), self._loop)
-        return future.result(WAIT_SECONDS).value
+        return asyncio.run_coroutine_threadsafe(self.dispatch.call(name, raw, Caller("test")), self._loop)
+
+    def later(self, name: str, *params: Any, session: str | None = None) -> Future[Result]:
+        """Send a message and do not wait for its answer."""
+        return self._send(name, (self.session if session is None else session, *params))
 
     def __call__(self, name: str, *params: Any) -> Any:
         """Call a message in the session of a pool admin."""

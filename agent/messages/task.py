@@ -8,11 +8,21 @@ from datetime import UTC, datetime
 from agent.call import Call
 from agent.classes import Task
 from agent.classes.enums import TaskOperation, TaskStatus
-from agent.errors import MapDuplicateKey, OperationNotAllowed, PermissionDenied
+from agent.errors import InvalidValue, MapDuplicateKey, OperationNotAllowed, PermissionDenied
+from agent.model.api import Api
 from agent.model.messages import Kind, message
 from agent.roles import Role
 
 OPEN = (TaskStatus.PENDING, TaskStatus.CANCELLING)
+
+
+def is_a_verbs(api: Api, task: Task) -> bool:
+    """Whether the agent runs a verb as this task. Clients cannot give their own tasks the name of one."""
+    return _names_a_verb(api, task.name_label)
+
+
+def _names_a_verb(api: Api, label: str) -> bool:
+    return label.removeprefix("Async.") in api.messages
 
 
 def _own(call: Call, task: Task) -> None:
@@ -26,7 +36,12 @@ def _own(call: Call, task: Task) -> None:
 
 @message(Task, kind=Kind.WRITE, role=Role.READ_ONLY)
 def create(call: Call, label: str, description: str) -> Task:
-    """Make a task of one's own, such as one that an upload reports its progress to."""
+    """Make a task of one's own, such as one that an upload reports its progress to.
+
+    INVALID_VALUE for the name of a message: such tasks are the agent's.
+    """
+    if _names_a_verb(call.site.api, label):
+        raise InvalidValue("label", f"{label!r}: the agent calls its own tasks so")
     task = Task()
     task.name_label, task.name_description = label, description
     task.created = datetime.now(UTC)
@@ -38,7 +53,7 @@ def create(call: Call, label: str, description: str) -> Task:
 def destroy(call: Call, self: Task) -> None:
     """Drop a task. One that a verb still runs as cannot be dropped: cancel it, or let it end."""
     _own(call, self)
-    if self.status in OPEN and self.name_label.startswith("Async."):
+    if self.status in OPEN and is_a_verbs(call.site.api, self):
         raise OperationNotAllowed("the task is under way: cancel it first, or wait for its end")
     call.store.destroy(self)
 
@@ -53,12 +68,15 @@ def cancel(call: Call, task: Task) -> None:
     _own(call, task)
     if TaskOperation.CANCEL not in task.allowed_operations:
         raise OperationNotAllowed(f"the task is {task.status}, not pending")
-    task.status = TaskStatus.CANCELLING if task.name_label.startswith("Async.") else TaskStatus.CANCELLED
+    if is_a_verbs(call.site.api, task):
+        task.status = TaskStatus.CANCELLING
+    else:
+        task.status, task.finished = TaskStatus.CANCELLED, datetime.now(UTC)
 
 
 def _made_by_client(call: Call, task: Task) -> None:
     _own(call, task)
-    if task.name_label.startswith("Async."):
+    if is_a_verbs(call.site.api, task):
         raise OperationNotAllowed("this task's fields are the agent's to set")
 
 

@@ -13,6 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +33,9 @@ from agent.errors import (
 from agent.lanes import HOST
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message, Param
-from agent.model.types import Mistyped, Ref, Refused, Type
+from agent.model.types import Mistyped, Record, Ref, Refused, Type
 from agent.roles import Role
-from agent.rpc.tasks import Tasks, follow
+from agent.rpc.tasks import Tasks, follow, require_live
 from agent.store.journal import Commit
 
 log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Dispatch:
             case Kind.MEASURE:
                 await self._measure()
                 with self.site.store.lock:
+                    require_live(self.site, args)
                     return message.function(call, *args)
             case Kind.WRITE:
                 return await self._write(message, call, args)
@@ -170,9 +172,11 @@ class Dispatch:
         except Mistyped:
             raise FieldTypeError(param.name) from None
         except (Refused, ValueError) as error:
-            shown = str(value)[:200].encode("ascii", "backslashreplace").decode()
+            # Python refuses to write an integer of more than 4300 digits, and takes its time for a shorter one.
+            large = isinstance(value, int) and value.bit_length() > 64
+            shown = "a large number" if large else str(value)[:200].encode("ascii", "backslashreplace").decode()
             raise InvalidValue(param.name, f"{shown!r}: {error}") from None
-        if isinstance(decoded, dict) and (surplus := decoded.pop("", None)):
+        if isinstance(param.type, Record) and (surplus := decoded.pop("", None)):
             log.info("%s ignores %s: not for create", param.type, ", ".join(surplus)[:500])
         return decoded
 
@@ -190,7 +194,10 @@ class Dispatch:
         return find
 
     def _lane(self, message: Message, args: Sequence[Any]) -> str:
-        """The key of the lane: of the machine or storage that the first parameter is or belongs to, else the host's."""
+        """The key of the lane: of the machine or storage that the first parameter is or belongs to, else the host's.
+
+        A snapshot has its machine's, which a revert changes.
+        """
         first = args[0] if args else None
         cls = self.site.api.classes.get(message.class_name)
         if isinstance(first, Mapping) and cls is not None and cls.lane not in ("", "self"):
@@ -198,11 +205,12 @@ class Dispatch:
         if not isinstance(first, Entity) or not first.lane:
             return HOST
         owner = first if first.lane == "self" else first.__dict__[first.lane]
-        return str(owner.ref)
+        return str((owner.__dict__.get("snapshot_of") or owner).ref)
 
     async def _write(self, message: Message, call: Call, args: list[Any]) -> Any:
         store = self.site.store
         with store.transaction(wait=False) as transaction:
+            require_live(self.site, args)
             value = message.function(call, *args)
         commit = transaction.commit
         if commit is not None:
@@ -226,7 +234,7 @@ class Dispatch:
         """A transaction is on disk, or lost. Called in the journal's thread."""
         self._settled.append(commit)
         if len(self._settled) == 1:
-            self._loop.call_soon_threadsafe(self._tell_settled)
+            self._on_the_loop(self._tell_settled)
 
     def _tell_settled(self) -> None:
         while self._settled:
@@ -272,7 +280,9 @@ class Dispatch:
             try:
                 # A change between looking and counting would wake nobody: look once more before sleeping.
                 if self.site.store.changes.generation == generation:
-                    await asyncio.wait_for(changed.wait(), seconds)
+                    # Not wait_for: Python 3.11's drops a cancellation that comes together with the change.
+                    async with asyncio.timeout(seconds):
+                        await changed.wait()
             except TimeoutError:
                 continue
             finally:
@@ -282,7 +292,12 @@ class Dispatch:
         """Wake who waits for changes. Called from any thread."""
         if self._waiters and not self._wake_pending:
             self._wake_pending = True
-            self._loop.call_soon_threadsafe(self._wake)
+            self._on_the_loop(self._wake)
+
+    def _on_the_loop(self, function: Callable[[], None]) -> None:
+        """Have it called there soon; from any thread. Once the loop has ended, there is nobody to tell."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
 
     def _wake(self) -> None:
         self._wake_pending = False

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,8 @@ from typing import Any
 from agent.call import Call, Site
 from agent.classes import VM, Task
 from agent.classes.enums import TaskStatus
-from agent.errors import InternalError, TaskCancelled, TooManyPendingTasks, XenError
+from agent.errors import HandleInvalid, InternalError, TaskCancelled, TooManyPendingTasks, XenError
+from agent.messages.task import is_a_verbs
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message
 from agent.rpc.xmlrpc import value_text
@@ -38,11 +40,21 @@ def follow(site: Site, args: Sequence[Any], value: object) -> None:
         site.observer.redefine(machine)
 
 
+def require_live(site: Site, args: Sequence[Any]) -> None:
+    """HANDLE_INVALID where an object that a parameter names has gone while the call waited its turn."""
+    for arg in args:
+        for item in arg.values() if isinstance(arg, Mapping) else arg if isinstance(arg, tuple) else (arg,):
+            if isinstance(item, Entity) and not site.store.is_live(item):
+                raise HandleInvalid(item.wire_name, item.ref)
+
+
 class Tasks:
     """The tasks of one site."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._unnoted: deque[Callable[[], None]] = deque()
+        """What notes the end of tasks whose end the journal could not take."""
 
     def recover(self) -> None:
         """At start: what was under way when the agent ended is a failure."""
@@ -54,7 +66,12 @@ class Tasks:
                     self._finish(task, TaskStatus.FAILURE, error=error)
 
     def sweep(self) -> None:
-        """Drop finished tasks that are older than clients can expect."""
+        """Drop finished tasks that are older than clients can expect, and note how those ended that could not be noted
+        when they did.
+        """
+        while self._unnoted:
+            self._unnoted[0]()
+            self._unnoted.popleft()
         limit = datetime.now(UTC) - KEPT
         old = [task for task in self._site.store.all(Task) if task.status not in UNFINISHED and task.finished < limit]
         if old:
@@ -68,8 +85,8 @@ class Tasks:
 
         TOO_MANY_PENDING_TASKS beyond 200.
         """
-        pending = sum(1 for task in self._site.store.all(Task) if task.status in UNFINISHED)
-        if pending >= PENDING_MAX:
+        store, api = self._site.store, self._site.api
+        if sum(task.status in UNFINISHED and is_a_verbs(api, task) for task in store.all(Task)) >= PENDING_MAX:
             raise TooManyPendingTasks
         with self._site.store.transaction(wait=False):
             task = self._site.store.add(self._new(f"Async.{message.full_name}", call))
@@ -85,7 +102,7 @@ class Tasks:
         meanwhile.
         """
         if not message.operation:
-            return lambda: message.function(call, *args)
+            return lambda: self._transacted(message, call, args)
 
         def run() -> Any:
             with self._site.store.transaction(wait=False):
@@ -103,7 +120,7 @@ class Tasks:
         task = Task()
         task.name_label = name
         task.created = datetime.now(UTC)
-        task.session = call.session
+        task.session = call.session if call.session is not None and self._site.store.is_live(call.session) else None
         task.resident_on = self._site.observer.host
         return task
 
@@ -123,9 +140,21 @@ class Tasks:
             number = secrets.token_hex(4)
             log.error("%s failed unexpectedly [%s]", task.name_label, number, exc_info=error)
             failure = InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
-        if self._site.store.is_live(task):
+        self._end(task, lambda: self._finish(task, status, text, failure))
+
+    def _end(self, task: Task, finish: Callable[[], None]) -> None:
+        """Note how a task ended; where the journal cannot take it now, the next sweep tries again."""
+
+        def note() -> None:
             with self._site.store.transaction():
-                self._finish(task, status, text, failure)
+                if self._site.store.is_live(task):
+                    finish()
+
+        try:
+            note()
+        except InternalError as error:
+            log.error("%r has ended, which cannot be noted yet: %s", task, error)
+            self._unnoted.append(note)
 
     def _run(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> Any:
         """Call the function, with the operation noted on its object while it runs."""
@@ -136,6 +165,7 @@ class Tasks:
         kind = subject.fields["current_operations"].type
         operation = kind.decode({"": message.operation}, self._site.store.find)[""]
         with self._site.store.transaction(wait=False):
+            require_live(self._site, args)
             held = subject.__dict__["current_operations"]
             subject.current_operations = {**held, task.ref: operation}
         try:
@@ -150,8 +180,10 @@ class Tasks:
 
     def _transacted(self, message: Message, call: Call, args: Sequence[Any]) -> Any:
         if message.kind is not Kind.WRITE:
+            require_live(self._site, args)
             return message.function(call, *args)
         with self._site.store.transaction():
+            require_live(self._site, args)
             value = message.function(call, *args)
         follow(self._site, args, value)
         return value
