@@ -35,7 +35,8 @@ def _text(value: object) -> str:
 
 
 def _folder(value: object) -> Path:
-    return Path(_text(value))
+    # Absolute, since disks in it are named to the hypervisor, which knows nothing of our working folder.
+    return Path(_text(value)).absolute()
 
 
 def _connection(value: object) -> str:

@@ -82,6 +82,12 @@ def test_the_command_line_replaces_the_file(file: Path) -> None:
     assert loaded.listen == ("http://127.0.0.1:0",)
 
 
+def test_the_state_folder_is_absolute(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text('state = "here"')
+    monkeypatch.chdir(file.parent)
+    assert config.load(file).state == file.parent / "here"
+
+
 def test_a_wrong_option_is_told_as_the_command_lines(file: Path) -> None:
     file.write_text("")
     with pytest.raises(ConfigError, match="the command line: connect: 'nonsense' is no libvirt URI"):
