@@ -31,6 +31,7 @@ from agent.errors import InvalidValue
 from agent.model import types
 from agent.model.types import Map, Ref, Set, String
 from agent.rpc import connection
+from agent.rpc import server as server_module
 from agent.rpc.connection import Limits
 from agent.rpc.dispatch import Caller, Result
 from agent.rpc.server import Server, accepts_gzip
@@ -940,6 +941,22 @@ def test_what_is_older_than_tls_1_2_is_refused(house: House, secure: int) -> Non
         with pytest.raises((http.client.HTTPException, ConnectionError)):
             plain.getresponse()
     house.good()
+
+
+def test_a_handshake_that_is_not_finished_is_timed_out(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.2)
+
+    async def start() -> tuple[Server, list[str]]:
+        server = Server(house.calls, house._store, state=tmp_path)
+        return server, await server.start(["https://127.0.0.1:0"])
+
+    server, urls = house.run(start())
+    with house_link(urlsplit(urls[0]).port or 0) as link:
+        link.sendall(b"\x16\x03\x01")
+        assert read_all(link) == b""
+    house.run(server.close(1.0))
 
 
 # --- the end
