@@ -203,6 +203,8 @@ def test_it_starts_and_serves_what_it_knows_without_libvirt(
     monkeypatch.setenv(PASSWORD_VARIABLE, "word")
     assert main(["call", "--url", url, "host.get_all"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+    assert main(["call", "--url", url, "network.create", '{"name_label": "new"}']) == 1
+    assert capsys.readouterr().err.startswith("HOST_OFFLINE ")
     code, log = ended(process)
     assert code == 0
     assert "cannot be reached, trying on" in log
