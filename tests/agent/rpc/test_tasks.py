@@ -461,8 +461,9 @@ def test_an_end_that_could_not_be_noted_is_noted_later(
         if rows:
             raise sqlite3.OperationalError("database or disk is full")
 
-    block = Block(machine.domains, "start")
-    task: Task = door("Async.VM.start", vm, False)
+    door("VM.start", vm, False)
+    block = Block(machine.domains, "pause")  # which changes nothing that the journal keeps
+    task: Task = door("Async.VM.pause", vm)
     block.await_entry()
     eventually(lambda: task in [change.entity for change in door.store.changes.since(0)], "the task on disk")
     with monkeypatch.context() as patched:

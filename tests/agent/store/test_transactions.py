@@ -296,7 +296,6 @@ def test_a_weak_reference_becomes_null(lab: Lab) -> None:
         snapshot = lab.store.add(VM())
         snapshot.snapshot_of = lab.vm
     assert lab.vm.snapshots == (snapshot,)
-    generation = lab.store.changes.generation
     with lab.store.transaction():
         destroy_with_parts(lab)
     assert lab.store.get(VM, snapshot.ref).snapshot_of is None
