@@ -94,8 +94,11 @@ class LibvirtDomains:
 
     def _see(self, domain: libvirt.virDomain) -> SeenDomain | None:
         try:
-            state = self._state(domain)
-            return xml_read.read(self._tree(domain), state, persistent=bool(domain.isPersistent()))
+            tree = self._tree(domain)
+            # Only an active domain has a number. That spares two calls a domain where there are hundreds.
+            active = tree.get("id") is not None
+            persistent = not active or bool(domain.isPersistent())
+            return xml_read.read(tree, self._state(domain, active), persistent=persistent)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
@@ -105,12 +108,15 @@ class LibvirtDomains:
         """The domain as it runs, or as it is defined if it does not."""
         return xml_read.parse(domain.XMLDesc(0))
 
-    def _state(self, domain: libvirt.virDomain | None) -> PowerState:
+    def _state(self, domain: libvirt.virDomain | None, active: bool | None = None) -> PowerState:
         if domain is None:
             return PowerState.HALTED
         state = _STATES.get(domain.state()[0], PowerState.UNKNOWN)
-        if state is PowerState.HALTED and not domain.isActive() and domain.hasManagedSaveImage():
-            return PowerState.SUSPENDED
+        if state is PowerState.HALTED:
+            # Shut off and active is a crashed domain that is kept for its admin, or one that is rebooting.
+            active = bool(domain.isActive()) if active is None else active
+            if not active and domain.hasManagedSaveImage():
+                return PowerState.SUSPENDED
         return state
 
     @staticmethod
@@ -191,8 +197,14 @@ class LibvirtDomains:
             ("title", libvirt.VIR_DOMAIN_METADATA_TITLE),
             ("description", libvirt.VIR_DOMAIN_METADATA_DESCRIPTION),
         ):
-            if live.findtext(tag) != definition.findtext(tag):
+            if live.findtext(tag) == definition.findtext(tag):
+                continue
+            try:
                 domain.setMetadata(kind, definition.findtext(tag), None, None, LIVE)
+            except libvirt.libvirtError:
+                # One that stopped since has its new title from the definition.
+                if domain.isActive():
+                    raise
 
     def _define_new(self, handle: libvirt.virConnect, vm: VM) -> None:
         plain = xml.safe_name(vm)

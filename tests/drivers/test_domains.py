@@ -375,6 +375,26 @@ def test_a_definition_is_read_with_its_passwords(domains: LibvirtDomains, machin
     xen.domains[vm.uuid].mock.XMLDesc.assert_called_with(flags)
 
 
+def test_a_domain_that_stops_before_it_gets_its_new_title_is_defined_all_the_same(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen
+) -> None:
+    vm, domain = running(domains, machines, xen)
+    machines.change(vm, name_label="shop")
+    domain.mock.setMetadata.side_effect = error(libvirt.VIR_ERR_OPERATION_INVALID, "it is busy")
+    with pytest.raises(OperationNotAllowed):
+        domains.define(vm)
+
+    def too_late(*args: object) -> int:
+        domain.stop(0)
+        raise error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running")
+
+    domain.mock.setMetadata.side_effect = too_late
+    domains.define(vm)
+    seen = domains.look(vm.uuid)
+    assert seen is not None
+    assert seen.title == "shop"
+
+
 def test_a_name_that_somebody_takes_meanwhile_is_made_unique(
     domains: LibvirtDomains, machines: Machines, xen: FakeXen
 ) -> None:
