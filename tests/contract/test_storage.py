@@ -599,6 +599,5 @@ def test_a_raw_disk_with_a_header_in_it_is_not_converted(real: Bench) -> None:
     raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
     disguise = Path(real.disk(qcow2).location).read_bytes()
     vdi = real.disk(raw, disguise)
-    real.storage.scan(raw)
     with pytest.raises(OperationNotAllowed):
         real.storage.copy_volume(vdi, real.vdi(qcow2), ignore)

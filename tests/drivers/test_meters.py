@@ -16,7 +16,7 @@ from pytest_mock import MockerFixture
 from agent.errors import HostOffline, XenError
 from drivers import counters
 from drivers.counters import DomainCounters
-from drivers.meters import GAP_SECONDS, OLD_SECONDS, Machine, Sample, SampledMeters, between
+from drivers.meters import DEVICES_SECONDS, GAP_SECONDS, OLD_SECONDS, Machine, Sample, SampledMeters, between
 
 MIB = 1024 * 1024
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
@@ -66,6 +66,14 @@ def test_nothing_is_negative_or_more_than_whole() -> None:
     assert reading.domains[UUID].VCPUs_utilisation == {0: 0.0, 1: 1.0}
     assert reading.domains[UUID].disks == {"xvda": (0.0, 0.0)}
     assert set(reading.host.cpus.values()) == {0.0}
+
+
+def test_a_domain_that_counts_backwards_takes_nothing_from_the_others() -> None:
+    before, after = sample(10, cpu_ns=9 * SECOND_NS), sample(11, cpu_ns=0)
+    other = ("9a3c1f0e-5b1e-4c4e-9a61-3c8f0de55a01", 2)
+    before = replace(before, domains={**before.domains, other: DomainCounters(0, {}, 0)})
+    after = replace(after, domains={**after.domains, other: DomainCounters(SECOND_NS, {}, 0)})
+    assert set(between(before, after).host.cpus.values()) == {0.25}
 
 
 def test_two_samples_at_one_time_are_no_division_by_zero() -> None:
@@ -242,6 +250,16 @@ def test_a_domain_that_goes_away_meanwhile_is_left_out(xen: Xen) -> None:
     reading = xen.meters.read()
     assert reading.domains == {}
     assert reading.host.memory_free == 1024 * MIB
+
+
+def test_a_card_plugged_in_meanwhile_is_found(xen: Xen) -> None:
+    xen.domain.XMLDesc.return_value = "<domain/>"
+    assert xen.meters.read().domains[UUID].nics == {}
+    xen.domain.XMLDesc.return_value = DOMAIN
+    for _ in range(2):
+        xen.now += DEVICES_SECONDS + 1
+        reading = xen.meters.read()
+    assert set(reading.domains[UUID].nics) == {"00:16:3e:00:00:01", "00:16:3e:00:00:03"}
 
 
 def test_many_readers_share_one_measurement(xen: Xen) -> None:
