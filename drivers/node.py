@@ -204,7 +204,7 @@ class LibvirtNode:
             "linux": os.uname().release,
             "libvirt": dotted(handle.getLibVersion()),
         }
-        if not self.simulated:
+        if handle.getType() == "Xen":
             found["xen"] = xen_version(handle.getVersion(), content(self.root / "sys/hypervisor/version/extra"))
         return found
 

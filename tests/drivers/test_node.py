@@ -241,6 +241,7 @@ def handle(mocker: MockerFixture) -> Mock:
     handle.getInfo.return_value = ["x86_64", 65536, 8, 2100, 2, 1, 2, 2]
     handle.getCapabilities.return_value = XEN_CAPABILITIES
     handle.getSysinfo.return_value = SYSINFO
+    handle.getType.return_value = "Xen"
     handle.getVersion.return_value = 4017000
     handle.getLibVersion.return_value = 9000000
     handle.lookupByID.return_value.schedulerType.return_value = ["credit2", 2]
@@ -268,6 +269,11 @@ def test_a_xen_host_tells_the_machine_and_not_the_control_domain(xen: node.Libvi
     assert host.software_version["libvirt"] == "9.0.0"
     assert host.software_version["platform_name"] == "Debian GNU/Linux"
     assert (host.sched_policy, host.supported_bootloaders) == ("credit2", ["pygrub"])
+
+
+def test_another_hypervisor_is_not_called_xen(xen: node.LibvirtNode, handle: Mock) -> None:
+    handle.getType.return_value = "TEST"
+    assert "xen" not in xen.host().software_version
 
 
 def test_every_processor_of_a_xen_host_is_listed(xen: node.LibvirtNode) -> None:
