@@ -458,7 +458,8 @@ def test_watch_prints_a_line_an_event_until_a_signal(stub: Stub, script: Script,
     assert deleted[1:] == ["vm", "del", "OpaqueRef:1", "db"]
     assert script.asked[0] == ("secret of root", ["VM", "task"], "", client.POLL_SECONDS)
     assert script.asked[1][2] == "token1"
-    assert stub.calls[-1] == ("session.logout", ["secret of root"])
+    # The wait that was broken off may reach the stub after it.
+    assert stub.calls.count(("session.logout", ["secret of root"])) == 1
 
 
 def test_watch_follows_every_class_by_default(stub: Stub, script: Script) -> None:
