@@ -152,7 +152,7 @@ def derive_vbd(vbd: m.VBD) -> None:
     live = vm.power_state in (R, P)
     if vbd.currently_attached:
         if vm.power_state is R and vbd.type is not VbdType.CD and vbd.unpluggable:
-            allowed.append(VbdOperation.UNPLUG)
+            allowed += [VbdOperation.UNPLUG, VbdOperation.UNPLUG_FORCE]
     else:
         allowed.append(VbdOperation.ATTACH)
         if vm.power_state is R:

@@ -251,8 +251,14 @@ def next(call: Call) -> Generator[float, None, Annotated[tuple[dict[str, Any], .
         if known is None:
             raise SessionNotRegistered(call.secret)
         subscription = Subscription("*" in known.classes, known.classes, frozenset())
-        since, known.cursor = known.cursor, call.store.changes.generation
-        events = [change for change in call.store.changes.since(since) if subscription.wants(change.entity)]
+        try:
+            changes = call.store.changes.since(known.cursor)
+        except EventsLost:
+            known.cursor = call.store.changes.generation  # what comes from now on is told again
+            raise
+        if changes:
+            known.cursor = changes[-1].generation
+        events = [change for change in changes if subscription.wants(change.entity)]
         if events:
             return tuple(
                 {

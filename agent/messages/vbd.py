@@ -9,6 +9,7 @@ from agent.call import Call
 from agent.classes import VBD, VDI, VBDMetrics
 from agent.classes.devices import PLACES, name_of, number_of
 from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType
+from agent.classes.lifecycle import small
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
@@ -20,6 +21,7 @@ from agent.errors import (
     VbdNotRemovableMedia,
     VdiInUse,
     VdiReadonly,
+    VMBadPowerState,
     XenError,
 )
 from agent.messages.vif import acting, require_running
@@ -113,6 +115,10 @@ def _unplug(call: Call, vbd: VBD) -> None:
     require_running(vbd.VM)
     if not vbd.currently_attached:
         raise DeviceAlreadyDetached(vbd)
+    if vbd.type is VbdType.CD:
+        raise OperationNotAllowed("a CD drive stays in a running machine: eject its medium")
+    if not vbd.unpluggable:
+        raise OperationNotAllowed("the device is marked as not unpluggable")
     with acting(call, vbd.VM):
         call.domains.unplug_vbd(vbd)
 
@@ -146,6 +152,9 @@ def media_change(call: Call, vbd: VBD, vdi: VDI) -> None:
 
 
 def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
+    if vbd.VM.power_state is PowerState.SUSPENDED:
+        states = ", ".join(small(state) for state in (PowerState.HALTED, PowerState.RUNNING, PowerState.PAUSED))
+        raise VMBadPowerState(vbd.VM, states, small(PowerState.SUSPENDED))
     before = vbd.VDI
     with call.store.transaction():
         vbd.VDI, vbd.empty = vdi, vdi is None

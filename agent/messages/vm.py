@@ -98,10 +98,10 @@ def set_is_a_template(call: Call, self: VM, value: bool) -> None:
         with call.store.transaction():
             self.is_a_template = True
         return
+    call.domains.define(self)  # first: what the hypervisor refuses stays a template
     with call.store.transaction():
         self.is_a_template = self.is_a_snapshot = self.is_default_template = False
         self.ours = True
-    call.domains.define(self)
 
 
 # --- power
@@ -289,6 +289,7 @@ def send_trigger(call: Call, vm: VM, trigger: str) -> None:
 @message(VM, kind=Kind.READ, role=Role.READ_ONLY)
 def get_boot_record(call: Call, self: VM) -> Annotated[VM, Record("VM")]:
     """Read all fields of a machine as it was booted. The agent applies changes at once, so this is its record."""
+    require(self, VmOperation.GET_BOOT_RECORD)
     return self
 
 

@@ -6,9 +6,10 @@ fails before it is deleted again.
 
 from __future__ import annotations
 
+import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,6 +27,7 @@ from agent.model.messages import message
 from agent.observer.domains import make_parts
 from agent.roles import Role
 
+log = logging.getLogger(__name__)
 POWER_ADMIN = Role.VM_POWER_ADMIN
 NOT_COPIED = {"uuid", "name_label", "is_a_template", "blocked_operations", "generation_id", "last_booted_record"}
 
@@ -76,24 +78,36 @@ def snapshot(call: Call, vm: VM, new_name: str, ignore_vdis: tuple[VDI, ...] = (
     its memory is not kept.
     """
     require(vm, VmOperation.SNAPSHOT)
-    running = vm.power_state is PowerState.RUNNING
-    if running:
-        with acting(call, vm):
-            call.domains.pause(vm)
-    try:
-        with _disks(call, vm, None, snapshot=True, ignored=ignore_vdis) as disks, call.store.transaction():
-            made = _twin(call, vm, new_name, disks, keep_cards=True)
-            made.is_a_snapshot = made.is_a_template = True
-            made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
-            made.snapshot_info = {
-                "power-state-at-snapshot": (PowerState.RUNNING if running else vm.power_state).value,
-                "disk-snapshot-type": "crash_consistent",
-            }
-    finally:
-        if running:
-            with acting(call, vm):
-                call.domains.unpause(vm)
+    state = vm.power_state
+    with _disks(call, vm, None, snapshot=True, ignored=ignore_vdis) as disks, call.store.transaction():
+        made = _twin(call, vm, new_name, disks, keep_cards=True)
+        made.is_a_snapshot = made.is_a_template = True
+        made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
+        made.snapshot_info = {"power-state-at-snapshot": state.value, "disk-snapshot-type": "crash_consistent"}
     return made
+
+
+@contextmanager
+def _standing_still(call: Call, vm: VM) -> Iterator[None]:
+    """The processors of a running machine stand still meanwhile. They go on even if what was done meanwhile failed."""
+    if vm.power_state is not PowerState.RUNNING:
+        yield
+        return
+    with acting(call, vm):
+        call.domains.pause(vm)
+    try:
+        yield
+    except BaseException:
+        with suppress(XenError):  # the first error is the one to tell
+            _go_on(call, vm)
+        raise
+    _go_on(call, vm)
+
+
+def _go_on(call: Call, vm: VM) -> None:
+    if vm.power_state is PowerState.PAUSED:  # its plug may have been pulled meanwhile
+        with acting(call, vm):
+            call.domains.unpause(vm)
 
 
 @message(VM, role=POWER_ADMIN, operation=VmOperation.REVERT.value)
@@ -107,22 +121,28 @@ def revert(call: Call, snapshot: VM) -> None:
     vm = snapshot.snapshot_of
     if vm is None:
         raise OperationNotAllowed("the machine of this snapshot is gone: clone the snapshot instead")
-    if vm.power_state is not PowerState.HALTED:
-        require(vm, VmOperation.HARD_SHUTDOWN)
-        with acting(call, vm):
-            call.domains.destroy(vm)
     old: list[VDI] = []
-    with _disks(call, snapshot, None, snapshot=False) as disks, call.store.transaction():
-        for disk in disks:
-            if disk.vdi is not None:
-                old += _swap(call, vm, disk)
-        for name, field in VM.fields.items():
-            if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED:
-                setattr(vm, name, getattr(snapshot, name))
-    call.domains.define(vm)
+    with _disks(call, snapshot, None, snapshot=False) as disks:
+        if vm.power_state is not PowerState.HALTED:
+            # Only now: a machine is not stopped for copies that then fail.
+            require(vm, VmOperation.HARD_SHUTDOWN)
+            with acting(call, vm):
+                call.domains.destroy(vm)
+        with call.store.transaction():
+            for disk in disks:
+                if disk.vdi is not None:
+                    old += _swap(call, vm, disk)
+            for name, field in VM.fields.items():
+                if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED:
+                    setattr(vm, name, getattr(snapshot, name))
+    call.observer.redefine(vm)
     for vdi in old:
         if call.store.is_live(vdi) and not vdi.VBDs:
-            call.storage.destroy_volume(vdi)
+            try:
+                call.storage.destroy_volume(vdi)
+            except XenError as error:
+                log.warning("%r, of which nobody makes use any more, cannot be deleted: %s", vdi, error)
+                continue
             with call.store.transaction():
                 call.store.destroy(vdi)
 
@@ -137,9 +157,13 @@ def _swap(call: Call, vm: VM, disk: Copied) -> list[VDI]:
         disk.vdi.name_label = original.name_label
     for vbd in vm.VBDs:
         if vbd.userdevice == disk.vbd.userdevice:
-            before = [vbd.VDI] if vbd.VDI is not None else []
+            before = vbd.VDI
             vbd.VDI, vbd.empty = disk.vdi, False
-            return before
+            if before is None:
+                return []
+            for kept in before.snapshots:
+                kept.snapshot_of = disk.vdi
+            return [before]
     _add_disk(call, vm, disk)
     return []
 
@@ -153,6 +177,7 @@ def provision(call: Call, vm: VM) -> None:
     INVALID_VALUE for text that is none.
     """
     require(vm, VmOperation.PROVISION)
+    was = vm.is_a_template, vm.is_default_template, vm.other_config, vm.ours
     made: list[tuple[VDI, dict[str, str]]] = []
     try:
         for wanted in _described(call, vm):
@@ -164,7 +189,7 @@ def provision(call: Call, vm: VM) -> None:
                 name_description="made by VM.provision",
             )
             volume = call.storage.create_volume(vdi)
-            vdi.location, vdi.virtual_size, vdi.sm_config = volume.location, volume.capacity, {"type": volume.format}
+            vdi.location, vdi.virtual_size, vdi.format = volume.location, volume.capacity, volume.format
             made.append((vdi, wanted))
         with call.store.transaction():
             for vdi, wanted in made:
@@ -182,10 +207,15 @@ def provision(call: Call, vm: VM) -> None:
             vm.other_config = {key: value for key, value in vm.other_config.items() if key != "disks"}
             vm.is_a_template = vm.is_default_template = False
             vm.ours = True
+        call.domains.define(vm)
     except XenError:
+        with call.store.transaction():
+            for vdi, _ in made:
+                for vbd in vdi.VBDs if call.store.is_live(vdi) else ():
+                    call.store.destroy(vbd)
+            vm.is_a_template, vm.is_default_template, vm.other_config, vm.ours = was
         _delete(call, [vdi for vdi, _ in made])
         raise
-    call.domains.define(vm)
 
 
 def _described(call: Call, vm: VM) -> list[dict[str, str]]:
@@ -237,14 +267,15 @@ def _disks(
         return lambda part: call.progress((before + part * size) / whole)
 
     try:
-        for vbd in vbds:
-            vdi = vbd.VDI
-            if vdi is None or vbd.type is VbdType.CD:
-                copied.append(Copied(vbd, None))
-                continue
-            made = duplicate(call, vdi, sr or vdi.SR, progress_of(vdi.virtual_size, done), snapshot=snapshot)
-            copied.append(Copied(vbd, made))
-            done += vdi.virtual_size
+        with _standing_still(call, vm) if snapshot else nullcontext():
+            for vbd in vbds:
+                vdi = vbd.VDI
+                if vdi is None or vbd.type is VbdType.CD:
+                    copied.append(Copied(vbd, None))
+                    continue
+                made = duplicate(call, vdi, sr or vdi.SR, progress_of(vdi.virtual_size, done), snapshot=snapshot)
+                copied.append(Copied(vbd, made))
+                done += vdi.virtual_size
         yield copied
     except BaseException:
         _delete(call, [disk.vdi for disk in copied if disk.vdi is not None])
@@ -254,7 +285,10 @@ def _disks(
 def _delete(call: Call, vdis: list[VDI]) -> None:
     """Delete volumes of copies that nothing came of, and their objects where there are some."""
     for vdi in vdis:
-        call.storage.destroy_volume(vdi)
+        try:
+            call.storage.destroy_volume(vdi)
+        except XenError as error:  # the others go all the same; the next scan finds this one
+            log.warning("%s, a copy that nothing came of, cannot be deleted: %s", vdi.location, error)
         if call.store.is_live(vdi):
             with call.store.transaction():
                 call.store.destroy(vdi)
