@@ -105,7 +105,7 @@ def _medium(vbd: VBD) -> tuple[str, str]:
     """Path and format of what the drive holds now; the path is empty for an empty drive."""
     if vbd.VDI is None:
         return "", "raw"
-    return vbd.VDI.location, vbd.VDI.sm_config.get("type", "raw")
+    return vbd.VDI.location, vbd.VDI.format or "raw"
 
 
 def _fill(disk: etree._Element, source: str, form: str) -> None:
@@ -115,7 +115,7 @@ def _fill(disk: etree._Element, source: str, form: str) -> None:
         raise ValueNotSupported("location", source, "a guest's disk is a file or a device of this host")
     if form not in _FORMATS or (block and form != "raw"):
         kinds = "raw, since it is a device of the host" if block else f"one of {', '.join(_FORMATS)}"
-        raise ValueNotSupported("sm_config:type", form, f"the disk's format is {kinds}")
+        raise ValueNotSupported("VDI", form, f"the disk's format is {kinds}")
     disk.set("type", "block" if block else "file")
     drop(disk, "source", "backingStore")
     driver = child(disk, "driver", _DISK_ORDER)
@@ -151,7 +151,7 @@ def disk_element(vbd: VBD) -> etree._Element:
 def _merge_disk(vbd: VBD, disk: etree._Element) -> None:
     source, form = _medium(vbd)
     driver = disk.find("driver")
-    told = vbd.VDI is not None and "type" in vbd.VDI.sm_config
+    told = vbd.VDI is not None and vbd.VDI.format != ""
     same_form = not told or form == ("raw" if driver is None else driver.get("type", "raw"))
     drive = disk.get("device") == "cdrom"
     if (source != source_of(disk) or not same_form) and (source or drive):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.classes import checks, lifecycle
 from agent.classes.enums import OnBoot, VdiOperation, VdiType
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -79,6 +79,12 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     metadata_latest: bool = runtime("always false: no disk holds a pool's metadata", default=False)
     is_tools_iso: bool = runtime("always false: the agent brings no guest tools", default=False, kept=True)
     cbt_enabled: bool = runtime("always false: the agent does not track changed blocks", default=False)
+
+    format: str = internal(
+        "how the volume is written: raw, qcow2 or vhd; set by the agent when it makes or finds the volume, "
+        "never by clients",
+        default="",
+    )
 
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""

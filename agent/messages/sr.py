@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from agent.call import Call
 from agent.classes import PBD, SR, Host
 from agent.classes.lifecycle import vdi_in_use
-from agent.errors import OperationNotAllowed, SrHasNoPbds, SrHasPbd, SrNotEmpty, UniquenessViolated, VdiInUse, XenError
+from agent.errors import (
+    InvalidValue,
+    OperationNotAllowed,
+    SrHasNoPbds,
+    SrHasPbd,
+    SrNotEmpty,
+    UniquenessViolated,
+    VdiInUse,
+    XenError,
+)
 from agent.model.messages import Kind, message
 from agent.observer import storage
 from agent.observer.storage import OUTSIDE
 from agent.roles import Role
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 def require_attached(sr: SR) -> None:
@@ -74,7 +86,14 @@ def introduce(
     shared: bool,
     sm_config: Mapping[str, str] = {},
 ) -> SR:
-    """Make known a storage that exists; a PBD that says where it is, and PBD.plug, then attach it."""
+    """Make known a storage that exists; a PBD that says where it is, and PBD.plug, then attach it.
+
+    INVALID_VALUE for what is no uuid; an empty one is made up.
+    """
+    if uuid and not UUID.fullmatch(uuid):
+        raise InvalidValue(
+            "uuid", f"{uuid[:100]}: a uuid is written as 8-4-4-4-12 hexadecimal digits, in small letters"
+        )
     if uuid and call.store.known(SR, uuid) is not None:
         raise UniquenessViolated("SR", "uuid", uuid)
     sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)

@@ -31,7 +31,7 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VDI")]) -> VDI
     volume = call.storage.create_volume(vdi)
     vdi.location, vdi.virtual_size = volume.location, volume.capacity
     vdi.physical_utilisation = volume.allocation
-    vdi.sm_config = {**vdi.sm_config, "type": volume.format}
+    vdi.format = volume.format
     return _keep(call, vdi)
 
 
@@ -136,7 +136,7 @@ def duplicate(
         target.is_a_snapshot, target.snapshot_of, target.snapshot_time = True, source, datetime.now(UTC)
     volume = call.storage.copy_volume(source, target, progress)
     target.location, target.virtual_size = volume.location, volume.capacity
-    target.physical_utilisation = volume.allocation
+    target.physical_utilisation, target.format = volume.allocation, volume.format
     return target
 
 

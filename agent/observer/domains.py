@@ -25,8 +25,8 @@ def differs(store: Store, seen: SeenDomain) -> bool:
         return True
     live = seen.power_state in LIVE
     attached = {vbd.device for vbd in vm.VBDs if vbd.currently_attached}
-    plugged = {vif.MAC for vif in vm.VIFs if vif.currently_attached}
-    if live and (attached != {disk.target for disk in seen.disks} or plugged != {nic.MAC for nic in seen.nics}):
+    plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
+    if live and (attached != {disk.target for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}):
         return True
     return not vm.ours and vm.name_label != _label(seen)
 
@@ -151,8 +151,8 @@ def _vdi_at(store: Store, disk: SeenDisk) -> VDI:
         type=VdiType.USER,
         virtual_size=0,
         read_only=disk.read_only,
-        sm_config={"type": disk.format},
     )
+    vdi.format = disk.format
     vdi.location = disk.source
     return store.add(vdi)
 

@@ -109,8 +109,8 @@ def _volumes(store: Store, sr: SR, volumes: Sequence[SeenVolume]) -> None:
                 type=VdiType.USER,
                 virtual_size=seen.capacity,
                 read_only=seen.read_only,
-                sm_config={"type": seen.format},
             )
+            vdi.format = seen.format
             vdi.location = seen.location
             store.add(vdi)
         vdi.missing = False

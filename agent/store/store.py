@@ -189,7 +189,8 @@ class Store:
                     self._unlink(gone, field, gone.__dict__[field.name])
         for gone in going:
             del self._objects[gone.wire_name][gone.ref], self._by_uuid[gone.wire_name][gone.uuid]
-            object.__setattr__(gone, "_store", None)
+            for slot in ("_store", "_xml", "_json"):  # the ring may hold it for long: let it hold little
+                object.__setattr__(gone, slot, None)
             transaction.undo.append(partial(self._remember, gone))
             self.versions[gone.wire_name] += 1
             transaction.todo.pop(gone, None)

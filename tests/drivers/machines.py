@@ -50,7 +50,8 @@ class Machines:
     def vdi(self, location: str, **fields: Any) -> c.VDI:
         """A disk in the storage, of the format that its name says."""
         form = {"qcow2": "qcow2", "vhd": "vhd"}.get(location.rpartition(".")[2], "raw")
-        made = c.VDI(SR=self.sr, type=VdiType.USER, sm_config={"type": form}, **fields)
+        made = c.VDI(SR=self.sr, type=VdiType.USER, **fields)
+        made.format = form
         made.location = location
         with self._store.transaction():
             return self._store.add(made)

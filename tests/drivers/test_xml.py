@@ -153,7 +153,7 @@ def test_what_is_written_reads_back_as_it_was_asked_for(machines: Machines, kind
         (
             xml.device_name(vbd),
             vbd.VDI.location if vbd.VDI else "",
-            vbd.VDI.sm_config["type"] if vbd.VDI else "raw",
+            vbd.VDI.format if vbd.VDI else "raw",
             vbd.mode is VbdMode.RO,
         )
         for vbd in present
@@ -369,16 +369,16 @@ def test_a_disk_that_is_no_file_or_device_is_refused(machines: Machines, locatio
 def test_a_format_that_xen_cannot_have_is_refused(machines: Machines, location: str, form: str) -> None:
     vm = machines.vm()
     disk = machines.disk(vm, "0", location)
-    machines.change(disk.VDI, sm_config={"type": form})
+    machines.change(disk.VDI, format=form)
     with pytest.raises(ValueNotSupported) as refusal:
         built(vm)
-    assert refusal.value.field == "sm_config:type"
+    assert refusal.value.field == "VDI"
 
 
 def test_a_disk_without_format_is_raw_and_never_probed(machines: Machines) -> None:
     vm = machines.vm()
     disk = machines.disk(vm, "0", "/srv/a.qcow2")
-    machines.change(disk.VDI, sm_config={})
+    machines.change(disk.VDI, format="")
     driver = built(vm).find("devices/disk/driver")
     assert driver is not None
     assert dict(driver.items()) == {"name": "qemu", "type": "raw"}
@@ -430,7 +430,7 @@ def adopted(machines: Machines) -> c.VM:
         actions_after_crash=OnCrash.DESTROY,
     )
     disk = machines.disk(vm, "0", "rbd:pool/image", device="hda")
-    machines.change(disk.VDI, sm_config={"type": "raw"})
+    machines.change(disk.VDI, format="raw")
     machines.card(vm, "0", network=machines.on_bridge("virbr0"))
     return vm
 
@@ -477,7 +477,7 @@ def test_a_disk_of_unknown_format_keeps_the_one_it_has(machines: Machines) -> No
     vm = adopted(machines)
     disk = vm.VBDs[0].VDI
     assert disk is not None
-    machines.change(disk, location="/srv/x", sm_config={})
+    machines.change(disk, location="/srv/x", format="")
     root = merged(vm, text)
     assert [element.get("type") for element in root.iterfind("devices/disk/driver")] == ["qcow2"]
 
