@@ -107,11 +107,7 @@ def caller(house: Daemon) -> Iterator[Caller]:
     made.proxy("close")()
 
 
-@pytest.mark.parametrize(
-    "message",
-    sorted(API.messages.values(), key=by_order),
-    ids=lambda each: each.full_name,
-)
+@pytest.mark.parametrize("message", IN_ORDER, ids=lambda each: each.full_name)
 def test_it_answers(caller: Caller, message: Message) -> None:
     answer = caller.call(message)
     if message.class_name == "system":
