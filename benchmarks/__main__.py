@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import lines_calls, lines_records, report
+from benchmarks import lines_calls, lines_events, lines_machines, lines_process, lines_records, report
 from benchmarks.lab import FOLDER, Lab
 from benchmarks.rows import Failed, Line, NotHere, Row
 
@@ -18,7 +18,11 @@ LINES: tuple[Line, ...] = (
     *lines_calls.LINES,
     *lines_calls.LOGIN_LINES,
     *lines_calls.WRITE_LINES,
+    *lines_machines.LINES,
     *lines_records.STATE_LINES,
+    *lines_events.LINES,
+    *lines_process.LINES,
+    *lines_events.IDLE_LINES,
 )
 """In the order in which they are measured."""
 

@@ -6,6 +6,7 @@ import re
 import ssl
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,13 +36,13 @@ class Agent:
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "agent", *words, "--config", "/dev/null", "--state", str(self.state)]
 
-    def start(self) -> None:
+    def start(self, urls: Sequence[str] = LISTENERS) -> None:
         """Start it, and return when it answers. Its sessions outlive a stop too."""
-        listeners = [word for url in LISTENERS for word in ("--listen", url)]
+        listeners = [word for url in urls for word in ("--listen", url)]
         self._process = Process(
             self._command("serve", "--connect", self.uri, *listeners), self.state.with_name(f"{self.state.name}.log")
         )
-        while len(self._addresses) < len(LISTENERS):
+        while len(self._addresses) < len(urls):
             listening = re.fullmatch(r"listening on (\S+)", self._process.line())
             if listening is not None:
                 url = urlsplit(listening[1])

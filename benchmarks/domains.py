@@ -25,6 +25,11 @@ def name_of(number: int) -> str:
     return f"bench-{number:04}"
 
 
+def title_of(number: int) -> str:
+    """The title of a domain of ours, which its machine is called by."""
+    return f"Machine {number}"
+
+
 def definition(number: int) -> str:
     """A domain with three disks and two network cards, as a machine of some use has them."""
     mac = f"52:54:00:{number >> 8:02x}:{number & 255:02x}"
@@ -38,7 +43,7 @@ def definition(number: int) -> str:
         for card in range(CARDS)
     )
     return (
-        f"<domain type='test'><name>{name_of(number)}</name><title>Machine {number}</title><description>"
+        f"<domain type='test'><name>{name_of(number)}</name><title>{title_of(number)}</title><description>"
         f"{escape('one of many & as good as any other')}</description><memory unit='MiB'>1024</memory><vcpu>2</vcpu>"
         f"<os><type>hvm</type></os><devices>{disks}{cards}</devices></domain>"
     )

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from benchmarks import domains
 from benchmarks.agents import Agent
@@ -23,6 +23,7 @@ from benchmarks.processes import Process
 from benchmarks.rows import NotHere
 from benchmarks.wire import Address, xml_call
 
+T = TypeVar("T")
 MACHINES = 1000
 HOST = "127.0.0.1"
 FOLDER = "/var/tmp"
@@ -40,6 +41,7 @@ class Lab:
         self._opened.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self._begun = time.monotonic()
         self._numbers = 0
+        self._measured: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +52,20 @@ class Lab:
     def say(self, text: str) -> None:
         """Tell who waits what goes on."""
         print(f"{time.monotonic() - self._begun:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+    def once(self, name: str, measure: Callable[[], T]) -> T:
+        """What `measure` returns, for the lines that show several sides of one measurement; or its failure again."""
+        if name not in self._measured:
+            self._measured[name] = measure()
+        value: T = self._measured[name]
+        return value
+
+    @staticmethod
+    def timed(work: Callable[[], object]) -> float:
+        """The seconds that it takes."""
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
 
     def path(self, name: str) -> Path:
         """A new place in the folder of this run."""
@@ -192,10 +208,8 @@ class Lab:
         """Bare aiohttp that answers with what the agent answers to `name_call`."""
         return self.server("echo", self.agent.channel.fetch(self.name_call))
 
-    def records(self) -> dict[str, dict[str, object]]:
-        """All machines' records, as a stock client reads them."""
-        answer = xmlrpc.client.loads(self.answer)[0][0]
-        assert isinstance(answer, dict)
-        value = answer["Value"]
-        assert isinstance(value, dict)
-        return value
+    def references(self) -> dict[int, str]:
+        """The reference of every machine by the number of its domain."""
+        answer: Any = xmlrpc.client.loads(self.answer)[0][0]
+        titles = {record["name_label"]: ref for ref, record in answer["Value"].items()}
+        return {number: titles[domains.title_of(number)] for number in range(MACHINES)}

@@ -17,7 +17,7 @@ from benchmarks.rounds import Pairs, in_turn, milliseconds
 from benchmarks.rows import Goal, Line, Measured, NotHere
 from benchmarks.wire import Address, Channel, Crowd, xml_call
 
-CALLS, QUICK_CALLS = 4000, 2000
+CALLS, QUICK_CALLS = 2000, 1000
 LOGINS = 20
 WRONG = 20
 LISTENED_SECONDS = 0.5

@@ -77,7 +77,7 @@ def stdlib(path: Path) -> None:
 
     sessions = {"OpaqueRef:session"}
     refused = {"Status": "Failure", "ErrorDescription": ["SESSION_INVALID"]}
-    server = ThreadingServer((HOST, 0), KeptHandler, logRequests=False)
+    server: Any = ThreadingServer((HOST, 0), KeptHandler, logRequests=False)
     server.register_function(get_all_records, "VM.get_all_records")
     server.register_function(get_name_label, "VM.get_name_label")
     print(server.server_address[1], flush=True)
