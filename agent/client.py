@@ -68,7 +68,6 @@ class Agent:
         self.session = ""
         self._insecure = insecure
         self._number = 0
-        self._connected = False
         self._interrupted = False
         self._http = self._connection()
 
@@ -112,24 +111,32 @@ class Agent:
     def interrupt(self) -> None:
         """Have the message under way, or the next one, end as if the agent had gone away. Safe in a signal handler."""
         self._interrupted = True
-        if self._connected:
+        connected = self._socket()
+        if connected is not None:
             with suppress(OSError):
-                socket.socket.shutdown(self._http.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Hang up; the next message connects anew."""
-        self._connected = False
         self._http.close()
+
+    def _socket(self) -> socket.socket | None:
+        return self._http.sock
+
+    def _connect(self) -> None:
+        """Connect where that is needed: http.client hangs up by itself when an answer says that it is the last."""
+        if self._socket() is None:
+            self._http.connect()
+            connected = self._socket()
+            if connected is not None:
+                connected.settimeout(None)  # a verb may take hours
 
     def send(self, method: str, *params: object) -> Any:
         """The result of one message. Failure or Unreachable."""
         self._number += 1
         request = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
         try:
-            if not self._connected:
-                self._http.connect()
-                self._http.sock.settimeout(None)  # a verb may take hours
-                self._connected = True
+            self._connect()
             if self._interrupted:
                 raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
             self._http.request("POST", "/jsonrpc", json.dumps(request), {"Content-Type": "application/json"})

@@ -233,6 +233,7 @@ class Stub:
     answers: dict[str, Callable[..., Any]] = field(default_factory=dict)
     raw: bytes | None = None
     status: int = 200
+    hangs_up: bool = False
 
     def answer(self, request: dict[str, Any]) -> bytes:
         method, params = request["method"], request["params"]
@@ -267,6 +268,8 @@ def stub(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             self.send_response(made.status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            if made.hangs_up:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
 
@@ -299,6 +302,12 @@ def test_call_logs_in_sends_and_logs_out(stub: Stub, capsys: pytest.CaptureFixtu
         ("VM.get_all", ["secret of eve"]),
         ("session.logout", ["secret of eve"]),
     ]
+
+
+def test_call_connects_anew_where_the_server_hangs_up(stub: Stub) -> None:
+    stub.hangs_up = True
+    assert main(["call", "--url", stub.url, "VM.get_all"]) == 0
+    assert len(stub.calls) == 3
 
 
 def test_call_sends_arguments_as_json_where_they_are_json(stub: Stub) -> None:
@@ -502,6 +511,22 @@ def test_watch_logs_in_again_when_its_session_ended(stub: Stub, script: Script) 
         process.send_signal(signal.SIGINT)
         script.ended.set()
     assert [method for method, params in stub.calls].count("session.login_with_password") == 2
+
+
+def test_watch_waits_for_an_agent_that_went_away_and_ends_by_a_signal_meanwhile(stub: Stub, script: Script) -> None:
+    stub.answers["event.from"] = script
+    stub.hangs_up = True
+    script.steps = [[event("add", "OpaqueRef:1")]]
+    with watch(stub) as process:
+        lines(process, 1)
+        stub.status = 503
+        script.ended.set()
+        assert process.stderr is not None
+        for _ in range(2):
+            assert process.stderr.readline().endswith("answers 503 Service Unavailable; trying again\n")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(ENOUGH_SECONDS) == 0
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_watch_ends_at_a_refusal(stub: Stub, script: Script) -> None:

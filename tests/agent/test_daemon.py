@@ -131,7 +131,7 @@ def test_a_signal_ends_it_well_while_a_client_waits_for_events(
         assert "closing takes too long" not in log
         assert "trying again" in watcher.stderr.readline()
         watcher.send_signal(signal.SIGINT)
-        assert watcher.wait(ENOUGH_SECONDS) == 0
+        assert watcher.wait(ENOUGH_SECONDS) == 0, watcher.stderr.read()
 
 
 def test_a_second_agent_refuses_the_folder_of_the_first(serve: Serve, state: Path) -> None:
@@ -239,6 +239,18 @@ def test_what_it_writes_is_its_owners(serve: Serve, state: Path) -> None:
     assert state.stat().st_mode & 0o777 == 0o700
     open_to_others = [path.name for path in state.iterdir() if path.stat().st_mode & 0o077]
     assert open_to_others == []
+
+
+def test_the_end_comes_even_if_a_worker_hangs() -> None:
+    program = (
+        "import threading\n"
+        "from agent import daemon\n"
+        "from agent.lanes import Lanes\n"
+        "Lanes().submit('a', threading.Event().wait)\n"
+        "daemon.END_SECONDS = 0.1\n"
+        "daemon._limit_the_end()\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=ENOUGH_SECONDS, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
