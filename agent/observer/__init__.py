@@ -131,8 +131,9 @@ class Observer:
     def _resync(self) -> None:
         """Look at everything. What cannot be seen now stays as it was."""
         parts: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("host", lambda: node.note(self._store, self._machine.node)),
+            # Networks first: a card of the host joins the one that has its bridge, and only else makes one.
             ("networks", lambda: networks.note(self._store, self._machine)),
+            ("host", lambda: node.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage)),
             ("domains", self._resync_domains),
         )

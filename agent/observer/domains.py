@@ -7,6 +7,7 @@ and never changed through the API the configuration follows the hypervisor's too
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from agent.classes import VBD, VDI, VIF, VM, Console, Host, Network, VBDMetrics, VIFMetrics, VMMetrics
 from agent.classes.devices import number_of
@@ -28,7 +29,15 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
     if live and (attached != {disk.target for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}):
         return True
-    return not vm.ours and vm.name_label != _label(seen)
+    if vm.ours:
+        return False
+    wanted = {**_settings(seen), "memory_static_min": min(vm.memory_static_min, seen.memory or seen.memory_max)}
+    media = {(vbd.device, vbd.VDI.location if vbd.VDI is not None else "") for vbd in vm.VBDs}
+    return (
+        any(vm.__dict__[name] != value for name, value in wanted.items())
+        or media != {(disk.target, disk.source) for disk in seen.disks}
+        or {vif.MAC for vif in vm.VIFs} != {nic.MAC for nic in seen.nics}
+    )
 
 
 def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> None:
@@ -74,24 +83,37 @@ def _adopt(store: Store, seen: SeenDomain) -> VM:
     return vm
 
 
-def _configure(vm: VM, seen: SeenDomain) -> None:
-    vm.name_label = _label(seen)
-    vm.name_description = seen.description
-    vm.VCPUs_max = seen.VCPUs_max
-    vm.VCPUs_at_startup = min(seen.VCPUs, seen.VCPUs_max)
-    vm.memory_static_max = seen.memory_max
-    vm.memory_dynamic_max = vm.memory_dynamic_min = seen.memory or seen.memory_max
-    vm.memory_static_min = min(vm.memory_static_min, vm.memory_dynamic_min)
-    vm.PV_kernel, vm.PV_ramdisk, vm.PV_args = seen.PV_kernel, seen.PV_ramdisk, seen.PV_args
-    vm.PV_bootloader, vm.PV_bootloader_args = seen.PV_bootloader, seen.PV_bootloader_args
-    vm.domain_type = seen.domain_type
+def _settings(seen: SeenDomain) -> dict[str, Any]:
+    """The fields of a machine that say what the hypervisor's definition says."""
     hvm = seen.domain_type is DomainType.HVM
-    vm.HVM_boot_policy = "BIOS order" if hvm else ""
-    vm.HVM_boot_params = {"order": seen.boot_order, "firmware": seen.firmware or "bios"} if hvm else {}
-    vm.platform = dict(seen.platform)
-    vm.actions_after_shutdown = seen.actions_after_shutdown
-    vm.actions_after_reboot = seen.actions_after_reboot
-    vm.actions_after_crash = seen.actions_after_crash
+    memory = seen.memory or seen.memory_max
+    return {
+        "name_label": _label(seen),
+        "name_description": seen.description,
+        "VCPUs_max": seen.VCPUs_max,
+        "VCPUs_at_startup": min(seen.VCPUs, seen.VCPUs_max),
+        "memory_static_max": seen.memory_max,
+        "memory_dynamic_max": memory,
+        "memory_dynamic_min": memory,
+        "PV_kernel": seen.PV_kernel,
+        "PV_ramdisk": seen.PV_ramdisk,
+        "PV_args": seen.PV_args,
+        "PV_bootloader": seen.PV_bootloader,
+        "PV_bootloader_args": seen.PV_bootloader_args,
+        "domain_type": seen.domain_type,
+        "HVM_boot_policy": "BIOS order" if hvm else "",
+        "HVM_boot_params": {"order": seen.boot_order, "firmware": seen.firmware or "bios"} if hvm else {},
+        "platform": dict(seen.platform),
+        "actions_after_shutdown": seen.actions_after_shutdown,
+        "actions_after_reboot": seen.actions_after_reboot,
+        "actions_after_crash": seen.actions_after_crash,
+    }
+
+
+def _configure(vm: VM, seen: SeenDomain) -> None:
+    for name, value in _settings(seen).items():
+        setattr(vm, name, value)
+    vm.memory_static_min = min(vm.memory_static_min, vm.memory_dynamic_min)
 
 
 # --- devices
@@ -104,6 +126,9 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
         vbd = known_disks.pop(number_of(disk.target), None)
         if vbd is None and (live or not vm.ours):
             vbd = _adopt_disk(store, vm, disk)
+        elif vbd is not None and not vm.ours and (vbd.VDI.location if vbd.VDI is not None else "") != disk.source:
+            vbd.VDI = _vdi_at(store, disk) if disk.source else None
+            vbd.empty = vbd.VDI is None
         if vbd is not None:
             vbd.device = disk.target
             vbd.currently_attached = live
@@ -112,6 +137,8 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
         vif = known_nics.pop(nic.MAC.lower(), None)
         if vif is None and (live or not vm.ours):
             vif = _adopt_nic(store, vm, nic, place)
+        elif vif is not None and not vm.ours and vif.network.bridge != nic.bridge:
+            vif.network = _network_of(store, nic)
         if vif is not None:
             vif.currently_attached = live
     for vbd in known_disks.values():

@@ -4,9 +4,14 @@ them.
 
 from __future__ import annotations
 
+import logging
+
 from agent.classes import Network
+from agent.errors import HostOffline, XenError
 from agent.ports import Machine
 from agent.store.store import Store
+
+log = logging.getLogger(__name__)
 
 
 def note(store: Store, machine: Machine) -> None:
@@ -21,4 +26,9 @@ def note(store: Store, machine: Machine) -> None:
                 store.add(network)
     for network in store.all(Network):
         if network.managed and network.uuid not in seen:
-            machine.networks.create(network)
+            try:
+                machine.networks.create(network)
+            except HostOffline:
+                raise
+            except XenError as error:  # one that cannot be made keeps nobody from the others
+                log.warning("%r cannot be made again: %s", network, error)
