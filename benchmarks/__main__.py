@@ -17,14 +17,16 @@ LINES: tuple[Line, ...] = (
     *lines_records.LINES,
     *lines_calls.LINES,
     *lines_calls.LOGIN_LINES,
-    *lines_calls.WRITE_LINES,
-    *lines_machines.LINES,
+    *lines_records.INSIDE_LINES,
+    *lines_calls.INSIDE_LINES,
+    *lines_machines.INSIDE_LINES,
     *lines_records.STATE_LINES,
+    *lines_machines.LINES,
     *lines_events.LINES,
     *lines_process.LINES,
     *lines_events.IDLE_LINES,
 )
-"""In the order in which they are measured."""
+"""In the order in which they are measured: those that look inside one after the other."""
 
 
 def _chosen(text: str) -> set[str]:

@@ -139,17 +139,20 @@ class Lab:
         finally:
             agent.stop()
 
-    @cached_property
-    def remote_agent(self) -> Agent:
-        """The agent, on a libvirtd. NotHere where there is none."""
+    @property
+    def agent_alone(self) -> Agent:
+        """The agent on a libvirtd that only it and the lines' own processes look at. NotHere where there is none."""
         self.uri  # noqa: B018 - NotHere if it cannot be
+        inside = self.__dict__.pop("inside", None)
+        if inside is not None:
+            inside.end()
         return self.agent
 
     @cached_property
     def inside(self) -> Process:
-        """Parts of the agent without its HTTP, with 1,000 machines."""
+        """Parts of the agent without its HTTP, with the same machines; until `agent_alone` is needed."""
         self.say("putting an agent together without its front door")
-        return self.child("inside", self.file_uri, str(self.path("inside")))
+        return self.child("inside", self.agent.uri, str(self.path("inside")))
 
     # --- others
 

@@ -172,10 +172,10 @@ LINES = (
 )
 LOGIN_LINES = (
     Line("8", "login, remembered, CPU / get_name_label", Goal(2, 1.5), remembered_login),
-    Line("8", "login, the first, CPU / one scrypt", Goal(1.1, 1.03), first_login),
     Line("8a", "get_name_label p50 beside 20 wrong passwords / without", Goal(1.3, 1.1), beside_wrong_passwords),
 )
-WRITE_LINES = (
+INSIDE_LINES = (
+    Line("8", "login, the first, CPU / one scrypt", Goal(1.1, 1.03), first_login),
     Line("9", "VM.set_name_label, CPU / raw sqlite3 UPDATE of that row", Goal(3, 2), write),
     Line("9a", "100 durable writes at once / one fdatasync of an append", Goal(25, 6), write_group),
     Line("9b", "a write on PostgreSQL / ours", Goal(5, 10, at_least=True), postgresql),

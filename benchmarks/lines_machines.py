@@ -31,18 +31,20 @@ class Metered:
 
 
 def _meter(lab: Lab) -> Metered:
-    lab.say("putting another agent together, on libvirtd")
-    inside = lab.child("inside", lab.uri, str(lab.path("meters")))
-    changer = lab.changer
+    lab.uri  # noqa: B018 - NotHere if there is no libvirtd
+    inside, changer = lab.inside, lab.changer
 
-    def ours() -> float:
-        return float(inside.ask("measure"))
+    each: list[float] = []
 
-    bulk = in_turn(lab.rounds, ours, lambda: float(changer.ask("bulk_stats")))
-    each = in_turn(lab.rounds, ours, lambda: float(changer.ask("each_stats")))
+    def others() -> float:
+        each.append(float(changer.ask("each_stats")))
+        return float(changer.ask("bulk_stats"))
+
+    bulk = in_turn(lab.rounds, lambda: float(inside.ask("measure")), others)
     stalls = [inside.ask("stall") for _ in range(lab.rounds)]
-    inside.end()
-    return Metered(bulk, each, [stall["busy"] for stall in stalls], [stall["idle"] for stall in stalls])
+    return Metered(
+        bulk, Pairs(bulk.ours, each[1:]), [stall["busy"] for stall in stalls], [stall["idle"] for stall in stalls]
+    )
 
 
 def _metered(lab: Lab) -> Metered:
@@ -89,7 +91,7 @@ def against_each(lab: Lab) -> Measured:
 
 
 def _cycles(lab: Lab) -> Pairs:
-    agent, changer = lab.remote_agent, lab.changer
+    agent, changer = lab.agent_alone, lab.changer
     refs = lab.references()
     numbers = itertools.cycle(range(MACHINES))
 
@@ -127,10 +129,12 @@ def restart_virsh(lab: Lab) -> Measured:
     )
 
 
-LINES = (
+INSIDE_LINES = (
     Line("4", "live numbers of 1,000 domains / one getAllDomainStats", Goal(1.5, 1.2), against_bulk),
     Line("4a", "longest stall of the loop meanwhile, ms", Goal(5, 2, unit="ms"), stall),
     Line("4b", "live numbers of 1,000 domains / bare calls for each", Goal(1.1, 0.7), against_each),
+)
+LINES = (
     Line("13", "hard_shutdown and start / bare destroy and create", Goal(4, 2.5), restart),
     Line("13", "virsh destroy and start, a process / ours", Goal(5, 8, at_least=True), restart_virsh),
 )

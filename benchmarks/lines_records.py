@@ -124,7 +124,7 @@ def compressed(lab: Lab) -> Measured:
 
 def all_state(lab: Lab) -> Measured:
     """Line 12, against libvirt-python."""
-    agent = lab.remote_agent
+    agent = lab.agent_alone
     with Channel(agent.http) as channel:
         pairs = in_turn(
             lab.rounds, _last_byte(channel, lab.all_records, 2 * CALLS), lambda: float(lab.changer.ask("describe"))
@@ -137,7 +137,7 @@ def all_state(lab: Lab) -> Measured:
 
 def all_state_virsh(lab: Lab) -> Measured:
     """Line 12, against virsh."""
-    agent = lab.remote_agent
+    agent = lab.agent_alone
     number = 0
 
     def virsh() -> float:
@@ -164,6 +164,8 @@ LINES = (
     Line("1", "get_all_records of 1,000 VMs, warm, last byte / raw socket", Goal(1.5, 1.2), last_byte),
     Line("1a", "stdlib SimpleXMLRPCServer / the same, server CPU", Goal(25, 40, at_least=True), server_cpu),
     Line("1b", "the same after 1 % of VMs changed / warm", Goal(1.5, 1.3), some_changed),
+)
+INSIDE_LINES = (
     Line("1c", "the same, all changed, encoding / xmlrpc.client.dumps", Goal(0.5, 0.4), cold),
     Line("1d", "the same as JSON, encoding / memcpy of the XML", Goal(1.5, 1.0), json_warm),
     Line("1e", "the same, gzip / raw socket without", Goal(2.5, 1.2), compressed),
