@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from agent.call import Call
 from agent.classes import PBD
-from agent.classes.lifecycle import vdi_in_use
+from agent.classes.lifecycle import derive_sr, vdi_in_use
 from agent.errors import OperationNotAllowed, VdiInUse
+from agent.messages.sr import note_content
 from agent.model.messages import Kind, message
-from agent.observer import storage
 
 
 @message(PBD)
@@ -15,9 +15,8 @@ def plug(call: Call, self: PBD) -> None:
     """Attach the storage and look at what is in it. One that is attached stays so."""
     if not self.currently_attached:
         call.storage.attach(self)
-        with call.store.transaction():
-            self.currently_attached = True
-    storage.scan(call.store, call.storage, self.SR)
+        _note(call, self, True)
+    note_content(call, self.SR)
 
 
 @message(PBD)
@@ -29,8 +28,13 @@ def unplug(call: Call, self: PBD) -> None:
         if vdi_in_use(vdi):
             raise VdiInUse(vdi, "unplug")
     call.storage.detach(self)
+    _note(call, self, False)
+
+
+def _note(call: Call, pbd: PBD, attached: bool) -> None:
     with call.store.transaction():
-        self.currently_attached = False
+        pbd.currently_attached = attached
+        derive_sr(pbd.SR)
 
 
 @message(PBD, kind=Kind.WRITE, has_async=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 
@@ -23,6 +24,7 @@ from agent.observer import storage
 from agent.observer.storage import OUTSIDE
 from agent.roles import Role
 
+log = logging.getLogger(__name__)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -30,6 +32,24 @@ def require_attached(sr: SR) -> None:
     """SR_HAS_NO_PBDS unless this host reaches the storage now."""
     if not any(pbd.currently_attached for pbd in sr.PBDs):
         raise SrHasNoPbds(sr)
+
+
+def note_room(call: Call, sr: SR) -> None:
+    """Note how much room there is after something was made or removed. That is done even if this cannot be read now:
+    the next sweep reads it.
+    """
+    try:
+        storage.measure_room(call.store, call.storage, sr)
+    except XenError as error:
+        log.warning("the room in %r cannot be read now: %s", sr, error)
+
+
+def note_content(call: Call, sr: SR) -> None:
+    """Note what is in a storage that was just attached. It is attached even if this cannot be read now."""
+    try:
+        storage.scan(call.store, call.storage, sr)
+    except XenError as error:
+        log.warning("%r cannot be scanned now: %s", sr, error)
 
 
 def require_own(sr: SR) -> None:
@@ -68,7 +88,7 @@ def create(
     except XenError:
         call.storage.forget(sr)
         raise
-    storage.scan(call.store, call.storage, sr)
+    note_content(call, sr)
     if call.pool.default_SR is None and sr.content_type != "iso":
         with call.store.transaction():
             call.pool.default_SR = sr

@@ -10,7 +10,7 @@ from agent.call import Call
 from agent.classes import SR, VDI
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiMissing, VdiReadonly, XenError
-from agent.messages.sr import require_attached, require_own
+from agent.messages.sr import note_room, require_attached, require_own
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.observer import storage
@@ -43,7 +43,7 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     except XenError:
         call.storage.destroy_volume(vdi)
         raise
-    storage.measure_room(call.store, call.storage, vdi.SR)
+    note_room(call, vdi.SR)
     return vdi
 
 
@@ -58,7 +58,7 @@ def destroy(call: Call, self: VDI) -> None:
     call.storage.destroy_volume(self)
     with call.store.transaction():
         call.store.destroy(self)
-    storage.measure_room(call.store, call.storage, self.SR)
+    note_room(call, self.SR)
 
 
 @message(VDI)
@@ -94,7 +94,7 @@ def _resize(call: Call, vdi: VDI, size: int) -> None:
     call.storage.resize_volume(vdi, size)
     with call.store.transaction():
         vdi.virtual_size = size
-    storage.measure_room(call.store, call.storage, vdi.SR)
+    note_room(call, vdi.SR)
 
 
 @message(VDI)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from agent.classes import PBD, SR, VDI, Host, Pool
 from agent.classes.enums import VdiType
+from agent.classes.lifecycle import derive_sr
 from agent.errors import XenError
 from agent.ports import SeenPool, SeenVolume, Storage
 from agent.store.store import Store
@@ -82,6 +83,7 @@ def _pool(store: Store, seen: SeenPool) -> None:
         store.add(PBD(host=store.only(Host), SR=sr, device_config=dict(seen.device_config)))
     for pbd in sr.PBDs:
         pbd.currently_attached = seen.active
+    derive_sr(sr)
     if seen.active:
         sr.physical_size, sr.physical_utilisation = seen.capacity, seen.allocation
 
@@ -96,6 +98,8 @@ def _attach_again(store: Store, storage: Storage, sr: SR) -> None:
             attached = False
         with store.transaction():
             pbd.currently_attached = attached
+            if store.is_live(sr):
+                derive_sr(sr)
 
 
 def _volumes(store: Store, sr: SR, volumes: Sequence[SeenVolume]) -> None:
