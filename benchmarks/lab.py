@@ -20,7 +20,7 @@ from benchmarks import domains
 from benchmarks.agents import Agent
 from benchmarks.hypervisor import private_libvirtd
 from benchmarks.processes import Process
-from benchmarks.rows import NotHere
+from benchmarks.rows import Failed, NotHere
 from benchmarks.wire import Address, xml_call
 
 T = TypeVar("T")
@@ -56,8 +56,14 @@ class Lab:
     def once(self, name: str, measure: Callable[[], T]) -> T:
         """What `measure` returns, for the lines that show several sides of one measurement; or its failure again."""
         if name not in self._measured:
-            self._measured[name] = measure()
-        value: T = self._measured[name]
+            try:
+                self._measured[name] = measure()
+            except (NotHere, Failed) as error:
+                self._measured[name] = error
+        known = self._measured[name]
+        if isinstance(known, (NotHere, Failed)):
+            raise known
+        value: T = known
         return value
 
     @staticmethod

@@ -50,8 +50,10 @@ def _listen(lab: Lab, clients: int) -> Heard:
             last: list[float] = []
             for change in range(QUICK_CHANGES if lab.quick else CHANGES):
                 changer.send("resume" if change % 2 else "suspend", number=number)
-                come = watchers.round()
-                begin, _ = changer.answer()
+                try:
+                    come = watchers.round()
+                finally:
+                    begin, _ = changer.answer()
                 said = listener.ask("heard", count=1, seconds=5.0)
                 if not said:
                     raise Failed("the bare listener heard nothing of a change")
@@ -119,19 +121,16 @@ class Idle:
 def _idle(lab: Lab) -> Idle:
     agent = lab.agent_alone
     seconds = QUICK_IDLE_SECONDS if lab.quick else IDLE_SECONDS
-    poller = lab.child("domains", lab.uri)
-    poller.ask("poll")
-    with Watchers(agent, CLIENTS):
+    with lab.child("domains", lab.uri) as poller, Watchers(agent, CLIENTS):
+        poller.ask("poll")
         lab.say(f"{seconds:.0f} seconds of silence")
         before = agent.process.cpu_seconds(), poller.cpu_seconds()
         begin = time.monotonic()
         time.sleep(seconds)
         passed = time.monotonic() - begin
-        idle = Idle(
+        return Idle(
             (agent.process.cpu_seconds() - before[0]) / passed, (poller.cpu_seconds() - before[1]) / passed, passed
         )
-    poller.end()
-    return idle
 
 
 def idle_against_poll(lab: Lab) -> Measured:
@@ -173,9 +172,11 @@ def _one_storm(lab: Lab, watchers: Watchers, wanted: dict[str, str], storm: Stor
     before = agent.process.cpu_seconds(), listener.cpu_seconds()
     clients, began = time.process_time(), time.monotonic()
     changer.send("storm", domains=STORM_MACHINES, passes=STORM_PASSES)
-    right = watchers.follow(wanted, STORM_SECONDS)
+    try:
+        right = watchers.follow(wanted, STORM_SECONDS)
+    finally:
+        _, end = changer.answer()
     storm.clients.append((time.process_time() - clients) / (time.monotonic() - began))
-    _, end = changer.answer()
     heard = len(listener.ask("heard", count=count, seconds=10.0))
     if heard != count:
         raise Failed(f"the bare listener heard {heard} of {count} changes")

@@ -51,8 +51,8 @@ def memory(lab: Lab) -> Measured:
     read = full.process.rss_bytes()
     size = sum(len(full.channel.fetch(_json_records(full, name))) for name in CLASSES)
     note = (
-        f"restarted, and {', '.join(CLASSES)} read once over XML-RPC, which the agent keeps; without that "
-        f"{(loaded - nothing) / size:.2f}. JSON of the records: {size / 1e6:.1f} MB"
+        f"restarted, and {', '.join(CLASSES)} read once over XML-RPC, which the agent keeps (whole answers for half a "
+        f"minute); without that {(loaded - nothing) / size:.2f}. JSON of the records: {size / 1e6:.1f} MB"
     )
     return Measured(
         values=[(read - nothing) / size],
