@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from agent.classes import checks
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.classes import checks, lifecycle
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.roles import Role
 
 if TYPE_CHECKING:
@@ -27,3 +27,10 @@ class PBD(Entity, role=Role.POOL_OPERATOR, creates=True, destroys=True, lane="SR
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
+    plugged: bool = internal(
+        "is it meant to be attached: a pool that the hypervisor has forgotten is then attached again", default=False
+    )
+
+    def derive(self) -> None:
+        """What can be done with the storage follows from whether it is attached."""
+        lifecycle.derive_sr(self.SR)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from agent.classes import checks
 from agent.classes.enums import DomainType
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -28,7 +28,7 @@ class VMMetrics(Entity, name="VM_metrics", role=Role.VM_ADMIN, measured=True):
         "always empty: the settings of the scheduler are those of VM.VCPUs_params", default={}
     )
     VCPUs_flags: Mapping[int, tuple[str, ...]] = runtime(
-        "what each virtual CPU does (online, running, blocked), by number", default={}
+        "what each virtual CPU does (online, running, blocked), by number", default={}, quiet=True
     )
     state: tuple[str, ...] = runtime("what the hypervisor says of the domain: running, paused and the like", default=())
     start_time: datetime = runtime("when the machine was last started; 1970 if never seen", default=EPOCH, kept=True)
@@ -48,3 +48,4 @@ class VMMetrics(Entity, name="VM_metrics", role=Role.VM_ADMIN, measured=True):
     numa_optimised: bool = constructor("always false: the agent does not look where memory lies", default=False)
     numa_nodes: int = constructor("always 0: the agent does not look where memory lies", default=0)
     numa_node_memory: Mapping[int, int] = runtime("always empty: the agent does not look where memory lies", default={})
+    started_as: int = internal("number of the domain that start_time is of", default=-1)

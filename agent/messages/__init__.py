@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from agent import classes
-from agent.messages import event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory
+from agent.messages import (
+    console,
+    event,
+    host,
+    network,
+    pbd,
+    session,
+    sr,
+    system,
+    task,
+    vbd,
+    vdi,
+    vif,
+    vm,
+    vm_copies,
+    vm_memory,
+)
 from agent.model.api import Api, seal
 
-VERBS = (event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory)
+VERBS = (console, event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory)
 
 
 def api() -> Api:

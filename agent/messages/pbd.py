@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.call import Call
 from agent.classes import PBD
-from agent.classes.lifecycle import derive_sr, vdi_in_use
+from agent.classes.lifecycle import vdi_in_use
 from agent.errors import OperationNotAllowed, VdiInUse
 from agent.messages.sr import note_content
 from agent.model.messages import Kind, message
@@ -33,8 +33,7 @@ def unplug(call: Call, self: PBD) -> None:
 
 def _note(call: Call, pbd: PBD, attached: bool) -> None:
     with call.store.transaction():
-        pbd.currently_attached = attached
-        derive_sr(pbd.SR)
+        pbd.currently_attached = pbd.plugged = attached
 
 
 @message(PBD, kind=Kind.WRITE, has_async=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from agent.call import Call
 from agent.classes import PBD, SR, Host
+from agent.classes.enums import StorageOperation
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import (
     InvalidValue,
@@ -47,7 +48,7 @@ def note_room(call: Call, sr: SR) -> None:
 def note_content(call: Call, sr: SR) -> None:
     """Note what is in a storage that was just attached. It is attached even if this cannot be read now."""
     try:
-        storage.scan(call.store, call.storage, sr)
+        storage.scan(call.store, call.storage, sr, call.observer.making)
     except XenError as error:
         log.warning("%r cannot be scanned now: %s", sr, error)
 
@@ -83,7 +84,7 @@ def create(
         with call.store.transaction():
             call.store.add(sr)
             pbd = PBD(host=host, SR=sr, device_config=device_config)
-            pbd.currently_attached = True
+            pbd.currently_attached = pbd.plugged = True
             call.store.add(pbd)
     except XenError:
         call.storage.forget(sr)
@@ -123,21 +124,21 @@ def introduce(
     return call.store.add(sr)
 
 
-@message(SR, role=Role.VM_POWER_ADMIN)
+@message(SR, role=Role.VM_POWER_ADMIN, operation=StorageOperation.SCAN.value)
 def scan(call: Call, sr: SR) -> None:
     """Look at what is in the storage: new volumes become disks, and those whose volume is gone are marked missing."""
     require_attached(sr)
-    storage.scan(call.store, call.storage, sr)
+    storage.scan(call.store, call.storage, sr, call.observer.making)
 
 
-@message(SR)
+@message(SR, operation=StorageOperation.UPDATE.value)
 def update(call: Call, sr: SR) -> None:
     """Read again how large and how full the storage is."""
     require_attached(sr)
     storage.measure_room(call.store, call.storage, sr)
 
 
-@message(SR)
+@message(SR, operation=StorageOperation.FORGET.value)
 def forget(call: Call, sr: SR) -> None:
     """Forget the storage and its disks; nothing in it is touched. SR_HAS_PBD while it is attached."""
     if any(pbd.currently_attached for pbd in sr.PBDs):
@@ -146,7 +147,7 @@ def forget(call: Call, sr: SR) -> None:
     call.storage.forget(sr)
 
 
-@message(SR)
+@message(SR, operation=StorageOperation.DESTROY.value)
 def destroy(call: Call, sr: SR) -> None:
     """Destroy the storage, which must have no disks (SR_NOT_EMPTY)."""
     require_own(sr)

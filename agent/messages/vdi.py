@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from agent.call import Call
 from agent.classes import SR, VDI
+from agent.classes.enums import VdiOperation
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiMissing, VdiReadonly, XenError
 from agent.messages.sr import note_room, require_attached, require_own
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.observer import storage
+from agent.ports import SeenVolume
 
 
 @message(VDI)
@@ -28,11 +31,25 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VDI")]) -> VDI
     require_own(vdi.SR)
     if vdi.virtual_size <= 0:
         raise ValueNotSupported("virtual_size", vdi.virtual_size, "a disk has at least one byte")
-    volume = call.storage.create_volume(vdi)
-    vdi.location, vdi.virtual_size = volume.location, volume.capacity
-    vdi.physical_utilisation = volume.allocation
-    vdi.format = volume.format
-    return _keep(call, vdi)
+    with making(call, vdi):
+        note_volume(vdi, call.storage.create_volume(vdi))
+        return _keep(call, vdi)
+
+
+@contextmanager
+def making(call: Call, vdi: VDI) -> Iterator[None]:
+    """Meanwhile nobody adopts the volume of this disk, which is not in the store yet, as another's."""
+    call.observer.making.add(vdi.uuid)
+    try:
+        yield
+    finally:
+        call.observer.making.discard(vdi.uuid)
+
+
+def note_volume(vdi: VDI, volume: SeenVolume) -> None:
+    """What a loose disk is, now that its volume is made."""
+    vdi.location, vdi.format = volume.location, volume.format
+    vdi.virtual_size, vdi.physical_utilisation = volume.capacity, volume.allocation
 
 
 def _keep(call: Call, vdi: VDI) -> VDI:
@@ -43,25 +60,33 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     except XenError:
         call.storage.destroy_volume(vdi)
         raise
+    finally:
+        call.observer.making.discard(vdi.uuid)
     note_room(call, vdi.SR)
     return vdi
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.DESTROY.value)
 def destroy(call: Call, self: VDI) -> None:
     """Destroy the disk and its data. VDI_IN_USE while a machine has it; refused while a VBD names it."""
     require_own(self.SR)
     require_attached(self.SR)
     if vdi_in_use(self):
         raise VdiInUse(self, "destroy")
-    call.store.assert_unreferenced(self)
-    call.storage.destroy_volume(self)
-    with call.store.transaction():
-        call.store.destroy(self)
+    with making(call, self):
+        # The object goes first, so that nothing can come to name it while its data goes.
+        with call.store.transaction():
+            call.store.destroy(self)
+        try:
+            call.storage.destroy_volume(self)
+        except XenError:
+            with call.store.transaction():
+                call.store.add(self)
+            raise
     note_room(call, self.SR)
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.FORGET.value)
 def forget(call: Call, vdi: VDI) -> None:
     """Forget the disk; its data stays, and the next scan finds it again."""
     if vdi_in_use(vdi):
@@ -70,7 +95,7 @@ def forget(call: Call, vdi: VDI) -> None:
         call.store.destroy(vdi)
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.RESIZE.value)
 def resize(call: Call, vdi: VDI, size: int) -> None:
     """Make the disk larger, to `size` bytes. It never shrinks, and no machine may have it meanwhile."""
     _resize(call, vdi, size)
@@ -97,11 +122,11 @@ def _resize(call: Call, vdi: VDI, size: int) -> None:
     note_room(call, vdi.SR)
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.UPDATE.value)
 def update(call: Call, vdi: VDI) -> None:
     """Read size and use of the disk again from its storage."""
     require_attached(vdi.SR)
-    storage.scan(call.store, call.storage, vdi.SR)
+    storage.scan(call.store, call.storage, vdi.SR, call.observer.making)
 
 
 def duplicate(
@@ -134,9 +159,12 @@ def duplicate(
     )
     if snapshot:
         target.is_a_snapshot, target.snapshot_of, target.snapshot_time = True, source, datetime.now(UTC)
-    volume = call.storage.copy_volume(source, target, progress)
-    target.location, target.virtual_size = volume.location, volume.capacity
-    target.physical_utilisation, target.format = volume.allocation, volume.format
+    call.observer.making.add(target.uuid)
+    try:
+        note_volume(target, call.storage.copy_volume(source, target, progress))
+    except BaseException:
+        call.observer.making.discard(target.uuid)
+        raise
     return target
 
 
@@ -146,21 +174,21 @@ def _require_quiet(vdi: VDI, operation: str) -> None:
         raise VdiInUse(vdi, operation)
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.SNAPSHOT.value)
 def snapshot(call: Call, vdi: VDI, driver_params: Mapping[str, str] = {}) -> VDI:
     """Keep the disk as it is now, as a new disk that knows what it is a snapshot of."""
     _require_quiet(vdi, "snapshot")
     return _keep(call, duplicate(call, vdi, vdi.SR, call.progress, snapshot=True))
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.CLONE.value)
 def clone(call: Call, vdi: VDI, driver_params: Mapping[str, str] = {}) -> VDI:
     """Make a new disk with this content in the same storage."""
     _require_quiet(vdi, "clone")
     return _keep(call, duplicate(call, vdi, vdi.SR, call.progress))
 
 
-@message(VDI)
+@message(VDI, operation=VdiOperation.COPY.value)
 def copy(call: Call, vdi: VDI, sr: SR | None = None, base_vdi: VDI | None = None, into_vdi: VDI | None = None) -> VDI:
     """Make a full copy of the disk in `sr`, or in its own storage where that is null.
 

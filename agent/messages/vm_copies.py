@@ -19,7 +19,7 @@ from agent.classes.enums import PowerState, VbdMode, VbdType, VdiType, VmOperati
 from agent.classes.lifecycle import require
 from agent.errors import InvalidValue, OperationNotAllowed, VMRequiresSR, XenError
 from agent.messages.vbd import free_places
-from agent.messages.vdi import duplicate
+from agent.messages.vdi import duplicate, note_volume
 from agent.messages.vif import acting, random_mac
 from agent.messages.vm import define_or_undo
 from agent.model.entity import Qualifier
@@ -188,8 +188,8 @@ def provision(call: Call, vm: VM) -> None:
                 name_label=f"{vm.name_label} {wanted['device']}",
                 name_description="made by VM.provision",
             )
-            volume = call.storage.create_volume(vdi)
-            vdi.location, vdi.virtual_size, vdi.format = volume.location, volume.capacity, volume.format
+            call.observer.making.add(vdi.uuid)
+            note_volume(vdi, call.storage.create_volume(vdi))
             made.append((vdi, wanted))
         with call.store.transaction():
             for vdi, wanted in made:
@@ -216,6 +216,8 @@ def provision(call: Call, vm: VM) -> None:
             vm.is_a_template, vm.is_default_template, vm.other_config, vm.ours = was
         _delete(call, [vdi for vdi, _ in made])
         raise
+    finally:
+        call.observer.making.difference_update(vdi.uuid for vdi, _ in made)
 
 
 def _described(call: Call, vm: VM) -> list[dict[str, str]]:
@@ -280,6 +282,8 @@ def _disks(
     except BaseException:
         _delete(call, [disk.vdi for disk in copied if disk.vdi is not None])
         raise
+    finally:
+        call.observer.making.difference_update(disk.vdi.uuid for disk in copied if disk.vdi is not None)
 
 
 def _delete(call: Call, vdis: list[VDI]) -> None:

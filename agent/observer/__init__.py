@@ -35,6 +35,8 @@ class Observer:
         self._lanes = lanes
         self._sweep_seconds = sweep_seconds
         self._lock = threading.Lock()
+        self.making: set[str] = set()
+        """The uuids of disks that verbs are making: a volume of one is not adopted as another's."""
         self._refreshing: set[str] = set()
         self._defining: set[str] = set()
         self._behind: set[str] = set()
@@ -134,7 +136,7 @@ class Observer:
             # Networks first: a card of the host joins the one that has its bridge, and only else makes one.
             ("networks", lambda: networks.note(self._store, self._machine)),
             ("host", lambda: node.note(self._store, self._machine.node)),
-            ("storage", lambda: storage.note(self._store, self._machine.storage)),
+            ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
         )
         for name, look in parts:

@@ -222,15 +222,14 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
         _halt(store, vm)
         vm.power_state = seen.power_state
         return
-    booted = vm.domid != seen.domid
     vm.power_state, vm.domid, vm.resident_on = seen.power_state, seen.domid, host
     metrics = vm.metrics
     if metrics is None:
         make_parts(store, vm)
         metrics = vm.metrics
     assert metrics is not None
-    if booted:
-        metrics.start_time = datetime.now(UTC).replace(microsecond=0)
+    if metrics.started_as != seen.domid:
+        metrics.start_time, metrics.started_as = datetime.now(UTC).replace(microsecond=0), seen.domid
     metrics.state = ("paused",) if seen.power_state is PowerState.PAUSED else ("running",)
     metrics.VCPUs_number = seen.VCPUs
     metrics.memory_actual = seen.memory

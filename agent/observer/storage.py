@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import logging
 import uuid as uuids
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agent.classes import PBD, SR, VDI, Host, Pool
 from agent.classes.enums import VdiType
-from agent.classes.lifecycle import derive_sr
 from agent.errors import XenError
 from agent.ports import SeenPool, SeenVolume, Storage
 from agent.store.store import Store
@@ -35,30 +34,34 @@ def outside_sr(store: Store) -> SR:
     return sr
 
 
-def note(store: Store, storage: Storage) -> None:
+def note(store: Store, storage: Storage, making: Collection[str]) -> None:
     """Make storage and disks what was seen, and attach again what the hypervisor has forgotten."""
     seen = {pool.uuid: pool for pool in storage.pools()}
     with store.transaction():
         for pool in seen.values():
             _pool(store, pool)
     for sr in store.all(SR):
-        if sr.uuid not in seen and sr.type != OUTSIDE:
+        if sr.uuid not in seen and any(pbd.plugged for pbd in sr.PBDs):
             _attach_again(store, storage, sr)
         if any(pbd.currently_attached for pbd in sr.PBDs):
             try:
-                scan(store, storage, sr)
+                scan(store, storage, sr, making)
             except XenError as error:
                 log.warning("%r cannot be scanned: %s", sr, error)
     _choose_default(store)
 
 
-def scan(store: Store, storage: Storage, sr: SR) -> None:
-    """Look at the volumes of an attached SR and at its room."""
+def scan(store: Store, storage: Storage, sr: SR, making: Collection[str]) -> None:
+    """Look at the volumes of an attached SR and at its room.
+
+    `making` has the uuids of disks whose volume may be there before they are in the store: those are not adopted.
+    """
+    before = sr.VDIs
     volumes = storage.scan(sr)
     size, used = storage.usage(sr)
     with store.transaction():
         if store.is_live(sr):
-            _volumes(store, sr, volumes)
+            _volumes(store, sr, before, [volume for volume in volumes if not _is_of(volume, making)])
             sr.physical_size, sr.physical_utilisation = size, used
             sr.virtual_allocation = sum(vdi.virtual_size for vdi in sr.VDIs)
 
@@ -83,7 +86,7 @@ def _pool(store: Store, seen: SeenPool) -> None:
         store.add(PBD(host=store.only(Host), SR=sr, device_config=dict(seen.device_config)))
     for pbd in sr.PBDs:
         pbd.currently_attached = seen.active
-    derive_sr(sr)
+        pbd.plugged = pbd.plugged or seen.active
     if seen.active:
         sr.physical_size, sr.physical_utilisation = seen.capacity, seen.allocation
 
@@ -98,15 +101,21 @@ def _attach_again(store: Store, storage: Storage, sr: SR) -> None:
             attached = False
         with store.transaction():
             pbd.currently_attached = attached
-            if store.is_live(sr):
-                derive_sr(sr)
 
 
-def _volumes(store: Store, sr: SR, volumes: Sequence[SeenVolume]) -> None:
+def _is_of(volume: SeenVolume, making: Collection[str]) -> bool:
+    return any(uuid in volume.location for uuid in making)
+
+
+def _volumes(store: Store, sr: SR, before: Sequence[VDI], volumes: Sequence[SeenVolume]) -> None:
+    """What was listed, against the disks as they were then and are now: one may have come or gone in between."""
     known = {vdi.location: vdi for vdi in sr.VDIs}
+    gone = {vdi.location for vdi in before} - known.keys()
     for seen in volumes:
         vdi = known.pop(seen.location, None)
         if vdi is None:
+            if seen.location in gone:
+                continue
             vdi = VDI(
                 SR=sr,
                 name_label=seen.name,
@@ -121,7 +130,8 @@ def _volumes(store: Store, sr: SR, volumes: Sequence[SeenVolume]) -> None:
         vdi.physical_utilisation = seen.allocation
         vdi.virtual_size = seen.capacity
     for vdi in known.values():
-        vdi.missing = True
+        if vdi in before:
+            vdi.missing = True
 
 
 def _choose_default(store: Store) -> None:

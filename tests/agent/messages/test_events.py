@@ -221,7 +221,6 @@ def test_measuring_the_host_is_no_event(door: Door, machine: FakeMachine) -> Non
     assert told(follow(door, token, "*")) == []
 
 
-@pytest.mark.xfail(strict=True, reason="VM_metrics.VCPUs_flags is measured and not declared quiet")
 def test_measuring_a_machine_is_no_event(door: Door) -> None:
     vm = door.vm()
     door("VM.start", vm, False)
