@@ -102,8 +102,13 @@ class Dispatch:
             given = params[1:]
         args = self._decode(message, given, call)
         if asynchronous:
-            lane = None if message.kind is Kind.BESIDE else self._lane(message, args)
-            return Result(Ref("task"), self._tasks.start(message, call, args, lane))
+            task, commit = self._tasks.enter(message, call)
+            if commit is not None:
+                await self._durable(commit)
+            self._tasks.begin(
+                task, message, call, args, None if message.kind is Kind.BESIDE else self._lane(message, args)
+            )
+            return Result(Ref("task"), task)
         return Result(message.result, await self._run(message, call, args))
 
     async def _run(self, message: Message, call: Call, args: list[Any]) -> Any:

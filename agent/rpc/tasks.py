@@ -23,6 +23,7 @@ from agent.messages.task import is_a_verbs
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message
 from agent.rpc.xmlrpc import value_text
+from agent.store.journal import Commit
 
 log = logging.getLogger(__name__)
 KEPT = timedelta(minutes=65)
@@ -80,22 +81,26 @@ class Tasks:
                     if self._site.store.is_live(task):
                         self._site.store.destroy(task)
 
-    def start(self, message: Message, call: Call, args: Sequence[Any], lane: str | None) -> Task:
-        """Begin a verb in the background, in a lane or in none. Returns its task at once.
+    def enter(self, message: Message, call: Call) -> tuple[Task, Commit | None]:
+        """A task for a verb that is to run in the background, and the transaction that makes it.
 
+        Begin it when that is durable: a client that was told of a task finds it after a power cut.
         TOO_MANY_PENDING_TASKS beyond 200.
         """
         store, api = self._site.store, self._site.api
         if sum(task.status in UNFINISHED and is_a_verbs(api, task) for task in store.all(Task)) >= PENDING_MAX:
             raise TooManyPendingTasks
-        with self._site.store.transaction(wait=False):
-            task = self._site.store.add(self._new(f"Async.{message.full_name}", call))
+        with store.transaction(wait=False) as transaction:
+            task = store.add(self._new(f"Async.{message.full_name}", call))
+        return task, transaction.commit
+
+    def begin(self, task: Task, message: Message, call: Call, args: Sequence[Any], lane: str | None) -> None:
+        """Run a verb in the background, in a lane or in none."""
         call = replace(call, task=task)
         if lane is None:
             self._site.lanes.beside(self._background, message, call, task, args)
         else:
             self._site.lanes.submit(lane, lambda: self._background(message, call, task, args))
-        return task
 
     def foreground(self, message: Message, call: Call, args: Sequence[Any]) -> Callable[[], Any]:
         """What runs a verb for a client that waits. Where the verb is an operation, a task shows it to others
