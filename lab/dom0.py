@@ -74,6 +74,18 @@ class Dom0:
             raise LabError(f"in dom0, exit code {done.returncode}: {command}\n{done.stdout}{done.stderr}")
         return done
 
+    def guest(self, address: str, command: str, *, check: bool = True) -> str:
+        """Run a command in one of the lab's tiny guests, reached from dom0; what it printed. `commands` lists more.
+
+        Raises LabError if `check` and the command failed or the guest does not answer.
+        """
+        return self.run(f"guest {shlex.quote(address)} {shlex.quote(command)}", check=check).stdout
+
+    def guest_state(self, address: str) -> dict[str, str]:
+        """What a tiny guest sees of itself; empty if it does not answer."""
+        lines = self.guest(address, "state", check=False).splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
     def wait_until_it_answers(self) -> None:
         """Until a command can be run; LabError if that takes minutes."""
         deadline = time.monotonic() + LOGIN_SECONDS

@@ -63,7 +63,12 @@ def command_line(image: Image) -> list[str]:
         *("-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"),
         *("-kernel", str(image.folder / "xen"), "-append", XEN_ARGUMENTS),
         *("-initrd", f"{image.folder / 'vmlinux'} {DOM0_ARGUMENTS},{image.folder / 'initrd.img'}"),
-        *("-netdev", f"user,id=lan,{forwards}", "-device", "virtio-net-pci,netdev=lan,mac=52:54:00:12:34:57"),
+        *(
+            "-netdev",
+            f"user,id=lan,restrict=on,{forwards}",
+            "-device",
+            "virtio-net-pci,netdev=lan,mac=52:54:00:12:34:57",
+        ),
         *("-device", "virtio-rng-pci"),
     ]
 

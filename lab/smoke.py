@@ -1,11 +1,13 @@
 """Run in dom0: is the lab good for anything? A PV and a PVH guest start, answer, pause, and go off when asked.
 
-It uses libvirt alone, so that a failure is the lab's and not the agent's.
+Arguments name the kinds to try; without any all are. It uses libvirt alone, so that a failure is the lab's and not
+the agent's.
 """
 
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import libvirt
 
@@ -34,7 +36,7 @@ def definition(kind: str, number: int) -> str:
         </domain>"""
 
 
-def wait_until(holds, what: str) -> None:
+def wait_until(holds: Callable[[], bool], what: str) -> None:
     """Wait with patience; a failure names what never came true."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
@@ -84,7 +86,7 @@ def main() -> int:
     libvirt.registerErrorHandler(lambda *ignored: None, None)
     connection = libvirt.open("xen:///system")
     failed = 0
-    for number, kind in enumerate(TYPES, 1):
+    for number, kind in enumerate(sys.argv[1:] or TYPES, 1):
         try:
             print(f"{kind}: good; {try_guest(connection, kind, number)}")
         except (AssertionError, libvirt.libvirtError) as error:

@@ -1,0 +1,147 @@
+"""The lab, and the agent in it as an admin would have it there: installed in dom0, run by systemd, on xen:///system.
+
+The lab is reached over ssh, the agent over the network like by any client. A lab that was up before the tests is used
+as it is and stays up; one that was booted for them is ended with them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import XenAPI
+
+from lab.cli import run_folder
+from lab.dom0 import Dom0
+from lab.emulator import Emulator
+from lab.progress import CannotEmulate
+
+PROJECT = Path(__file__).parent.parent.parent
+LAB = PROJECT / "lab" / "lab"
+PATIENCE_SECONDS = 600.0
+"""An emulated machine on busy processors is slow; that is no failure."""
+USER = "root"
+PASSWORD = "lab"
+CONFIGURATION = """
+connect = "xen:///system"
+listen = ["unix:/run/xen-host-agent/socket", "https://0.0.0.0:8443"]
+
+[log]
+level = "debug"
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test here the time that emulation takes, its share of the boot included."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(3 * PATIENCE_SECONDS))
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for a condition for as long as emulation may need; fail naming it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"never came true: {what}"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def dom0(request: pytest.FixtureRequest) -> Iterator[Dom0]:
+    """A running lab. Tests are skipped, with the reason, where this machine cannot emulate one."""
+    was_up = Emulator(run_folder()).pid() is not None
+    with _progress_shown(request):
+        booted = subprocess.run([LAB, "up"], stdout=subprocess.DEVNULL, check=False)
+    if booted.returncode == CannotEmulate.exit_code:
+        pytest.skip("this machine cannot emulate the lab, for the reason that `lab/lab up` gave above")
+    assert booted.returncode == 0, "the lab does not boot; what it said is above"
+    lab = Dom0.read(run_folder())
+    yield lab
+    if not was_up:
+        with _progress_shown(request):
+            subprocess.run([LAB, "stop"], check=True)
+
+
+@contextmanager
+def _progress_shown(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the lab says goes to the terminal at once: it may take minutes."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield
+    else:
+        with capture.global_and_fixture_disabled():
+            print(file=sys.stderr)
+            yield
+
+
+@dataclass(frozen=True)
+class InstalledAgent:
+    """The agent's service in dom0, and the way to it from outside."""
+
+    dom0: Dom0
+    url: str
+
+    def log_in(self) -> XenAPI.Session:
+        """A new session of the pool admin, with the stock client."""
+        session = XenAPI.Session(self.url, ignore_ssl=True)
+        session.xenapi.login_with_password(USER, PASSWORD)
+        return session
+
+    def answers(self) -> bool:
+        """Can one log in."""
+        try:
+            self.log_in().xenapi.session.logout()
+        except OSError:
+            return False
+        return True
+
+    def log(self) -> str:
+        """What the service logged last, for those who wonder why a test failed."""
+        return self.dom0.run("journalctl --unit xen-host-agent --no-pager --lines 200", check=False).stdout
+
+
+@pytest.fixture(scope="session")
+def agent(dom0: Dom0, tmp_path_factory: pytest.TempPathFactory) -> InstalledAgent:
+    """This checkout, installed in dom0 and running as a service; it answers."""
+    wheel = _wheel_of_this_checkout(tmp_path_factory.mktemp("wheel"))
+    dom0.put(wheel, f"/root/{wheel.name}")
+    dom0.put(PROJECT / "systemd" / "xen-host-agent.service", "/etc/systemd/system/xen-host-agent.service")
+    dom0.run("mkdir -p /etc/xen-host-agent && cat >/etc/xen-host-agent/config.toml", input=CONFIGURATION)
+    # The environment and all that the agent needs are in the image; see docs/xen.md for the same from nothing.
+    dom0.run(
+        "set -e; systemctl stop xen-host-agent 2>/dev/null || true; rm -rf /var/lib/xen-host-agent; "
+        "/opt/xen-host-agent/bin/pip install --quiet --no-deps --no-index --force-reinstall --root-user-action ignore "
+        f"/root/{wheel.name}; "
+        "ln -sf /opt/xen-host-agent/bin/xen-host-agent /usr/bin/xen-host-agent"
+    )
+    dom0.run(f"xen-host-agent user add {USER}", input=f"{PASSWORD}\n")
+    dom0.run("systemctl daemon-reload && systemctl start xen-host-agent || (systemctl status xen-host-agent; exit 1)")
+    installed = InstalledAgent(dom0, f"https://127.0.0.1:{dom0.agent_port}")
+    wait_until(installed.answers, "one can log in to the agent's service")
+    return installed
+
+
+def _wheel_of_this_checkout(folder: Path) -> Path:
+    """Built from a copy: in the checkout, setuptools would leave a folder that goes stale, and build from that."""
+    source = folder / "source"
+    source.mkdir()
+    for name in ("agent", "drivers"):
+        shutil.copytree(PROJECT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, source)
+    built = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return next(folder.glob("*.whl"))
