@@ -36,6 +36,8 @@ class Lab:
     def __init__(self, *, quick: bool = False, folder: Path | None = None) -> None:
         self.quick = quick
         self.rounds = 5 if quick else 9
+        self.slow_rounds = 3 if quick else 7
+        """Where one takes seconds."""
         self._opened = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="xen-host-agent-benchmarks-", dir=folder or FOLDER))
         self._opened.callback(shutil.rmtree, self.folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from benchmarks.wire import Channel, connect, post, xml_call
 
 CLASSES = ("VM", "VBD", "VIF", "VDI")
 CLIENTS, QUICK_CLIENTS = 500, 200
-CONNECTS, QUICK_CONNECTS = 10_000, 1_000
+CONNECTS, QUICK_CONNECTS = 10_000, 500
 IN_PROCESS = "test:///default"
 HTTP_ONLY = ("http://127.0.0.1:0",)
 IMPORTS = "import asyncio, sqlite3, ssl, aiohttp, cryptography, isal, libvirt, lxml.etree, orjson, psutil, uvloop"
@@ -150,7 +150,7 @@ def _starts(lab: Lab) -> Starts:
         return run(script)[0]
 
     with _stopped(agent):
-        pairs = in_turn(min(lab.rounds, 7), partial(_start, lab, agent), others)
+        pairs = in_turn(lab.slow_rounds, partial(_start, lab, agent), others)
     return Starts(pairs.ours, pairs.base, listed[1:])
 
 
