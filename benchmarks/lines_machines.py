@@ -41,7 +41,7 @@ def _meter(lab: Lab) -> Metered:
         return float(changer.ask("bulk_stats"))
 
     bulk = in_turn(lab.slow_rounds, lambda: float(inside.ask("measure")), others)
-    stalls = [inside.ask("stall") for _ in range(lab.rounds)]
+    stalls = [inside.ask("stall") for _ in range(lab.slow_rounds)]
     return Metered(
         bulk, Pairs(bulk.ours, each[1:]), [stall["busy"] for stall in stalls], [stall["idle"] for stall in stalls]
     )
@@ -83,7 +83,7 @@ def against_each(lab: Lab) -> Measured:
         values=pairs.ratios,
         ours=milliseconds(ours),
         base=milliseconds(base),
-        note="the same calls for every domain, disk and card, by one thread; ours looks for new devices too, every 5 s, "
+        note="the same calls for every domain, disk and card, by one thread; ours looks for new devices, too, "
         "and counts until the numbers are in the fields",
     )
 
