@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -73,6 +74,8 @@ def main() -> None:
         for row in _sorted([Row(line, None) for line in lines]):
             print(f"{row.line.number:4} {row.line.title}")
         return
+    # Whoever ends the run ends its processes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     begin = time.monotonic()
     with Lab(quick=args.quick, folder=args.folder) as lab:
         rows = _sorted([_row(lab, line) for line in lines])
