@@ -5,7 +5,7 @@ decide.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.errors import TaskCancelled
 from agent.lanes import Lanes
@@ -37,6 +37,8 @@ class Site:
     sessions: Sessions
     users: Users
     version: str
+    batches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """The latest answers of event.from, for clients that are at the same place; the messages of event keep it."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 def cleaned(text: str | None, limit: int = 255) -> str:
     """The printable characters of `text`, at most `limit` of them; None is the empty text."""
+    if text and text.isprintable():
+        return text[:limit].strip()
     return "".join(character for character in (text or "") if character.isprintable())[:limit].strip()
 
 

@@ -6,6 +6,7 @@ What an operation does is in ``agent.messages``.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.classes.enums import (
@@ -62,31 +63,38 @@ LIFE: dict[VmOperation, tuple[PowerState, ...]] = {
 }
 """An operation on a machine, and the power states in which it can be done."""
 
-OF_TEMPLATES = {
-    VmOperation.CLONE,
-    VmOperation.COPY,
-    VmOperation.SNAPSHOT,
-    VmOperation.PROVISION,
-    VmOperation.DESTROY,
-    VmOperation.CHANGING_VCPUS,
-    VmOperation.CHANGING_MEMORY_LIMITS,
-    VmOperation.CHANGING_STATIC_RANGE,
-    VmOperation.CHANGING_DYNAMIC_RANGE,
-    VmOperation.GET_BOOT_RECORD,
-}
-OF_SNAPSHOTS = {
-    VmOperation.CLONE,
-    VmOperation.COPY,
-    VmOperation.REVERT,
-    VmOperation.DESTROY,
-    VmOperation.GET_BOOT_RECORD,
-}
-OF_CONTROL_DOMAIN = {
-    VmOperation.CHANGING_DYNAMIC_RANGE,
-    VmOperation.CHANGING_MEMORY_LIVE,
-    VmOperation.CHANGING_VCPUS_LIVE,
-    VmOperation.GET_BOOT_RECORD,
-}
+OF_TEMPLATES = frozenset(
+    {
+        VmOperation.CLONE,
+        VmOperation.COPY,
+        VmOperation.SNAPSHOT,
+        VmOperation.PROVISION,
+        VmOperation.DESTROY,
+        VmOperation.CHANGING_VCPUS,
+        VmOperation.CHANGING_MEMORY_LIMITS,
+        VmOperation.CHANGING_STATIC_RANGE,
+        VmOperation.CHANGING_DYNAMIC_RANGE,
+        VmOperation.GET_BOOT_RECORD,
+    }
+)
+OF_SNAPSHOTS = frozenset(
+    {
+        VmOperation.CLONE,
+        VmOperation.COPY,
+        VmOperation.REVERT,
+        VmOperation.DESTROY,
+        VmOperation.GET_BOOT_RECORD,
+    }
+)
+OF_CONTROL_DOMAIN = frozenset(
+    {
+        VmOperation.CHANGING_DYNAMIC_RANGE,
+        VmOperation.CHANGING_MEMORY_LIVE,
+        VmOperation.CHANGING_VCPUS_LIVE,
+        VmOperation.GET_BOOT_RECORD,
+    }
+)
+OF_MACHINES = frozenset(LIFE) - {VmOperation.REVERT}
 BESIDE_OTHERS = {VmOperation.GET_BOOT_RECORD, VmOperation.HARD_SHUTDOWN, VmOperation.POWER_STATE_RESET}
 """Operations that can be begun while another one is under way."""
 
@@ -96,7 +104,7 @@ def small(state: PowerState) -> str:
     return state.value[0].lower() + state.value[1:]
 
 
-def _of_kind(vm: m.VM) -> set[VmOperation]:
+def _of_kind(vm: m.VM) -> frozenset[VmOperation]:
     """The operations that this kind of machine has at all."""
     if vm.is_control_domain:
         return OF_CONTROL_DOMAIN
@@ -104,7 +112,7 @@ def _of_kind(vm: m.VM) -> set[VmOperation]:
         return OF_SNAPSHOTS
     if vm.is_a_template:
         return OF_TEMPLATES
-    return LIFE.keys() - {VmOperation.REVERT}
+    return OF_MACHINES
 
 
 def require(vm: m.VM, operation: VmOperation) -> None:
@@ -128,17 +136,21 @@ def require(vm: m.VM, operation: VmOperation) -> None:
         raise VMBadPowerState(vm, ", ".join(small(state) for state in states), small(vm.power_state))
 
 
-def derive_vm(vm: m.VM) -> None:
-    """allowed_operations of a machine and of its devices."""
-    busy = bool(vm.current_operations)
-    vm.allowed_operations = tuple(
+@cache
+def _allowed(of_kind: frozenset[VmOperation], state: PowerState, busy: bool) -> tuple[VmOperation, ...]:
+    """What can be done in a state; while something is done, only what may be done beside it."""
+    return tuple(
         operation
         for operation, states in LIFE.items()
-        if vm.power_state in states
-        and operation in _of_kind(vm)
-        and operation not in vm.blocked_operations
-        and (not busy or operation in BESIDE_OTHERS)
+        if state in states and operation in of_kind and (not busy or operation in BESIDE_OTHERS)
     )
+
+
+def derive_vm(vm: m.VM) -> None:
+    """allowed_operations of a machine and of its devices."""
+    allowed = _allowed(_of_kind(vm), vm.power_state, bool(vm.current_operations))
+    blocked = vm.blocked_operations
+    vm.allowed_operations = tuple(each for each in allowed if each not in blocked) if blocked else allowed
     for vbd in vm.VBDs:
         derive_vbd(vbd)
     for vif in vm.VIFs:

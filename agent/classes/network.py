@@ -65,6 +65,8 @@ class Network(Entity, name="network", role=Role.POOL_OPERATOR, creates=True, des
         "always empty: no network is set aside for a service of the agent", default=()
     )
 
+    derive_from = frozenset()
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_network(self)

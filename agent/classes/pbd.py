@@ -31,6 +31,8 @@ class PBD(Entity, role=Role.POOL_OPERATOR, creates=True, destroys=True, lane="SR
         "is it meant to be attached: a pool that the hypervisor has forgotten is then attached again", default=False
     )
 
+    derive_from = frozenset({"currently_attached"})
+
     def derive(self) -> None:
         """What can be done with the storage follows from whether it is attached."""
         lifecycle.derive_sr(self.SR)

@@ -52,6 +52,8 @@ class SR(Entity, role=Role.POOL_OPERATOR, destroys=True, lane="self"):
     clustered: bool = runtime("always false: the agent sets up no cluster file system", default=False)
     is_tools_sr: bool = runtime("always false: the agent brings no guest tools", default=False, kept=True)
 
+    derive_from = frozenset({"current_operations", "PBDs", "VDIs"})
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_sr(self)

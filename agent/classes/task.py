@@ -49,6 +49,8 @@ class Task(Entity, name="task", role=Role.POOL_OPERATOR, destroys=True):
     subtasks: tuple[m.Task, ...] = runtime("always empty: no task is a part of another", default=())
     backtrace: str = runtime("always (): where an error came from is in the agent's log", default="()", kept=True)
 
+    derive_from = frozenset({"status"})
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_task(self)

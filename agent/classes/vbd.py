@@ -66,6 +66,8 @@ class VBD(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="VM"):
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
 
+    derive_from = frozenset({"currently_attached", "type", "unpluggable", "empty", "current_operations", "VDI"})
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_vbd(self)

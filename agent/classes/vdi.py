@@ -86,6 +86,8 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
         default="",
     )
 
+    derive_from = frozenset({"read_only", "missing", "current_operations", "VBDs", "SR"})
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_vdi(self)

@@ -107,6 +107,8 @@ class VIF(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="VM"):
     )
     security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
 
+    derive_from = frozenset({"currently_attached", "current_operations"})
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_vif(self)

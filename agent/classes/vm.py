@@ -347,6 +347,19 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         "made or changed through the API: the hypervisor's definition follows these fields", default=False
     )
 
+    derive_from = frozenset(
+        {
+            "power_state",
+            "current_operations",
+            "blocked_operations",
+            "is_a_template",
+            "is_a_snapshot",
+            "is_control_domain",
+            "VBDs",
+            "VIFs",
+        }
+    )
+
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""
         lifecycle.derive_vm(self)

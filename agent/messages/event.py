@@ -11,7 +11,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from agent.call import Call
 from agent.classes import Event
@@ -23,7 +23,7 @@ from agent.errors import (
     SessionNotRegistered,
 )
 from agent.model.entity import Entity
-from agent.model.messages import Kind, message
+from agent.model.messages import Kind, Shared, message
 from agent.model.types import AnyRecord, DateTime, Int, Int32, Map, Set, String, Struct
 from agent.roles import Role
 from agent.store.changes import ADD, DEL, MOD, Change
@@ -69,6 +69,11 @@ NEXT = Struct(
 _TOKEN = re.compile(r"(\d{1,20}),(\d{1,20})", re.ASCII)
 WAIT_MAX_SECONDS = 3600.0
 NEXT_WAIT_SECONDS = 3600.0
+GATHER_SECONDS = 0.01
+"""How long changes gather for a client that asks again while there are some; a quiet one hears of the first at once."""
+SHARED_SECONDS = 0.01
+"""How long a batch is what clients at its place get, though there may be newer changes: they ask again at once."""
+BATCHES_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -199,15 +204,32 @@ def from_(
             return _batch(call, found, generation)
     else:
         generation = _generation(call, token)
+        if generation != store.changes.generation:
+            yield -GATHER_SECONDS  # a client that is behind is a busy one: let more gather
     while True:
-        changes = store.changes.since(generation)
-        merged = _merged(changes, subscription)
-        if changes:
-            generation = changes[-1].generation
+        answer = _shared_batch(call, classes, subscription, generation)
         left = deadline - monotonic()
-        if merged or left <= 0:
-            return _batch(call, merged, generation)
+        if answer["events"] or left <= 0:
+            return answer
+        generation = _generation(call, answer["token"])
         yield left
+
+
+def _shared_batch(call: Call, classes: tuple[str, ...], subscription: Subscription, since: int) -> Shared:
+    """What changed since a generation. Clients at the same place get the same batch, which is written once for all."""
+    batches = call.site.batches
+    now = monotonic()
+    made, batch = batches.get((classes, since), (0.0, None))
+    if batch is not None and now - made < SHARED_SECONDS:
+        return cast(Shared, batch)
+    changes = call.store.changes.since(since)
+    newest = changes[-1].generation if changes else since
+    batch = Shared(_batch(call, _merged(changes, subscription), newest))
+    if changes:
+        if len(batches) >= BATCHES_KEPT:
+            batches.clear()
+        batches[classes, since] = (now, batch)
+    return batch
 
 
 @message(Event, kind=Kind.WRITE, role=Role.READ_ONLY)

@@ -168,6 +168,8 @@ class Entity:
     """Whether its changes make events."""
     persistent_fields: ClassVar[Mapping[str, Field]] = {}
     """What the journal keeps."""
+    derive_from: ClassVar[frozenset[str] | None] = None
+    """The fields that `derive` reads; None is all of them."""
     lane: ClassVar[str] = ""
     """The field that leads to the object whose lane changes take; ``self`` is its own, empty is the host's."""
 

@@ -36,7 +36,19 @@ class Kind(Enum):
     BESIDE = "beside"
     """Like VERB, but in no lane: it may overtake what is under way, as pulling the plug must."""
     WAIT = "wait"
-    """A generator that yields the time in seconds it is ready to wait for the next change, and returns the result."""
+    """A generator that yields the time in seconds it is ready to wait for the next change, and returns the result. A
+    negative time is slept whatever changes.
+    """
+
+
+class Shared(dict[str, Any]):
+    """A struct that many clients get alike. A wire format that has written it keeps that in `written`."""
+
+    __slots__ = ("written",)
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        super().__init__(members)
+        self.written: dict[object, Any] = {}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import math
 import re
 import types as python
 import typing
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,27 +55,30 @@ class Refused(Exception):
     """The value has the right type and lies outside what it may be; the argument says why."""
 
 
-class Type(ABC):
-    """A type of the wire. Types are compared by name."""
+class Type:
+    """A type of the wire. Types are compared by name.
+
+    Not an abstract base class: those make ``isinstance`` slow (CPython 3.11), which codecs ask for every value.
+    """
 
     @property
-    @abstractmethod
     def name(self) -> str:
         """How the reference writes it, such as ``(string -> VM ref) map``."""
+        raise TypeError(f"{type(self)} has no name")
 
     @property
-    @abstractmethod
     def default(self) -> Any:
         """The neutral value."""
+        raise TypeError(f"{self} has no neutral value")
 
     @property
     def plain(self) -> bool:
         """Whether the journal keeps the value just as it is."""
         return False
 
-    @abstractmethod
     def decode(self, value: object, find: Find) -> Any:
         """The value as the agent keeps it. Mistyped, Refused, or HANDLE_INVALID where it is none."""
+        raise Mistyped
 
     def dump(self, value: Any) -> Any:
         """The value as JSON can keep it in the journal."""
@@ -364,10 +366,6 @@ class Record(Type):
     def name(self) -> str:
         return f"{self.of} record"
 
-    @property
-    def default(self) -> Any:
-        raise TypeError("a record has no neutral value")
-
     def decode(self, value: object, find: Find) -> dict[str, Any]:
         """The constructor fields of the record by name, decoded; missing RW ones have their defaults.
 
@@ -397,13 +395,6 @@ class Struct(Type):
     @property
     def name(self) -> str:
         return self.called
-
-    @property
-    def default(self) -> Any:
-        raise TypeError("a struct has no neutral value")
-
-    def decode(self, value: object, find: Find) -> Any:
-        raise Mistyped
 
 
 @dataclass(frozen=True)

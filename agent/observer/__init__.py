@@ -22,7 +22,7 @@ from agent.ports import Machine
 from agent.store.store import Store
 
 log = logging.getLogger(__name__)
-SWEEP_SECONDS = 30.0
+SWEEP_SECONDS = 60.0
 FRESH_SECONDS = 1.0
 
 
@@ -72,6 +72,8 @@ class Observer:
 
     def redefine(self, vm: VM) -> None:
         """Let the hypervisor's definition of the machine follow its fields, soon. From any thread."""
+        if vm.is_a_template or vm.is_a_snapshot or vm.is_control_domain:
+            return  # never defined
         with self._lock:
             if vm.ref in self._defining:
                 return
@@ -153,6 +155,8 @@ class Observer:
 
     def _resync_domains(self) -> None:
         seen = {domain.uuid: domain for domain in self._machine.domains.list()}
+        if not self._sweeper.is_alive():
+            domains.note_all(self._store, self.host, list(seen.values()))
         for uuid, domain in seen.items():
             if domains.differs(self._store, domain):
                 self._apart(uuid)

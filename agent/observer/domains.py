@@ -6,6 +6,7 @@ and never changed through the API the configuration follows the hypervisor's too
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +17,8 @@ from agent.observer.storage import outside_sr
 from agent.ports import SeenDisk, SeenDomain, SeenNic
 from agent.store.store import Store
 
+SLICE = 50
+"""Domains noted in one transaction at the start."""
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
 
 
@@ -56,6 +59,14 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> None:
             _configure(vm, seen)
         _devices(store, vm, seen)
         _state(store, host, vm, seen)
+
+
+def note_all(store: Store, host: Host, seen: Sequence[SeenDomain]) -> None:
+    """Make the machines what was seen, many in one transaction: at the start, when no verb can be under way."""
+    for start in range(0, len(seen), SLICE):
+        with store.transaction(wait=False):
+            for domain in seen[start : start + SLICE]:
+                note(store, host, domain.uuid, domain)
 
 
 def make_parts(store: Store, vm: VM) -> None:

@@ -6,7 +6,7 @@ from agent.classes import VM, Host
 from agent.ports import DomainReading, Reading
 from agent.store.store import Store
 
-SLICE = 50
+SLICE = 10
 """Machines noted in one transaction, so that nobody waits long for the lock."""
 
 

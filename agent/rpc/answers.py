@@ -15,6 +15,7 @@ from typing import Any
 
 from agent.model import types
 from agent.model.entity import Entity
+from agent.model.messages import Shared
 from agent.model.types import Type
 from agent.store.store import Store
 
@@ -93,6 +94,14 @@ class Answers:
                 version = self._store.versions[name] if self._is_all_of(name, value) else None
             if version is not None:
                 return await self._all_records(name, version, value)
+        if isinstance(value, Shared):
+            known: list[bytes] | None = value.written.get(self)
+            if known is None:
+                known = value.written[self] = await self._pieces(kind, value)
+            return known
+        return await self._pieces(kind, value)
+
+    async def _pieces(self, kind: Type, value: Any) -> list[bytes]:
         pieces: list[bytes] = []
         for written, _ in enumerate(self._wire.steps(kind, value, pieces), 1):
             if written % SLICE == 0:

@@ -100,7 +100,7 @@ class Dispatch:
         elif params and len(params) > len(message.params):
             # xapi takes a session before the parameters of messages that need none, such as system.listMethods.
             given = params[1:]
-        args = self._decode(message, given, call)
+        args = self._decode(message, given)
         if asynchronous:
             task, commit = self._tasks.enter(message, call)
             if commit is not None:
@@ -163,17 +163,17 @@ class Dispatch:
             )
         return params[1:]
 
-    def _decode(self, message: Message, given: Sequence[object], call: Call) -> list[Any]:
+    def _decode(self, message: Message, given: Sequence[object]) -> list[Any]:
         params = message.params
         if not message.required <= len(given) <= len(params):
             raise MessageParameterCountMismatch(message.full_name, message.required, len(given))
-        args = [self._decode_one(param, value, call) for param, value in zip(params, given, strict=False)]
+        args = [self._decode_one(param, value) for param, value in zip(params, given, strict=False)]
         args += [param.default for param in params[len(given) :]]
         return args
 
-    def _decode_one(self, param: Param, value: object, call: Call) -> Any:
+    def _decode_one(self, param: Param, value: object) -> Any:
         try:
-            decoded = param.type.decode(value, self._finder(call))
+            decoded = param.type.decode(value, self._object)
         except Mistyped:
             raise FieldTypeError(param.name) from None
         except (Refused, ValueError) as error:
@@ -185,18 +185,12 @@ class Dispatch:
             log.info("%s ignores %s: not for create", param.type, ", ".join(surplus)[:500])
         return decoded
 
-    def _finder(self, call: Call) -> Callable[[str, str], Entity | None]:
-        store = self.site.store
-        if call.session is None:
-            return store.find
-
-        def find(class_name: str, ref: str) -> Entity | None:
-            found = store.find(class_name, ref)
-            if found is None and class_name == "session":
-                return self.site.sessions.identify(ref)
-            return found
-
-        return find
+    def _object(self, class_name: str, ref: str) -> Entity | None:
+        """The live object that a reference names; a session also by its secret."""
+        found = self.site.store.find(class_name, ref)
+        if found is None and class_name == "session":
+            return self.site.sessions.identify(ref)
+        return found
 
     def _lane(self, message: Message, args: Sequence[Any]) -> str:
         """The key of the lane: of the machine or storage that the first parameter is or belongs to, else the host's.
@@ -281,6 +275,9 @@ class Dispatch:
                 return stop.value
             if call.session is not None and not self.site.sessions.is_open(call.session):
                 raise SessionInvalid(call.secret)
+            if seconds < 0:
+                await asyncio.sleep(-seconds)
+                continue
             self._waiters += 1
             try:
                 # A change between looking and counting would wake nobody: look once more before sleeping.

@@ -171,7 +171,7 @@ class Store:
             transaction.dirty[entity] = None
         if not field.quiet:
             transaction.operations.setdefault(entity, MOD)
-        if transaction.deriving is not entity:
+        if transaction.deriving is not entity and (entity.derive_from is None or name in entity.derive_from):
             transaction.todo[entity] = None
 
     def destroy(self, entity: Entity) -> None:
@@ -243,10 +243,11 @@ class Store:
         self.epoch = int(self._journal.meta("epoch", "0")) + 1
         self._journal.set_meta("epoch", str(self.epoch))
         self._journal.start()
-        if orphans:
-            with self.transaction():
-                for entity in orphans:
-                    self._discard(entity)
+        with self.transaction() as transaction:
+            for entity in orphans:
+                self._discard(entity)
+            for objects in self._objects.values():
+                transaction.todo.update(dict.fromkeys(objects.values()))
 
     def close(self) -> None:
         """Write what waits."""
@@ -330,7 +331,8 @@ class Store:
     def _set_other_end(self, transaction: Transaction, target: Entity, name: str, value: tuple[Entity, ...]) -> None:
         self._set(transaction, target, name, value)
         transaction.operations.setdefault(target, MOD)
-        if transaction.deriving is not target and target._store is self:
+        derives = target.derive_from is None or name in target.derive_from
+        if derives and transaction.deriving is not target and target._store is self:
             transaction.todo[target] = None
 
     def _forget(self, entity: Entity) -> None:
