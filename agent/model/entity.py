@@ -166,6 +166,7 @@ class Entity:
     """Whether reading it measures the machine first (the metrics classes)."""
     announced: ClassVar[bool] = True
     """Whether its changes make events."""
+    _defaults: ClassVar[dict[str, Any]] = {}
     persistent_fields: ClassVar[Mapping[str, Field]] = {}
     """What the journal keeps."""
     derive_from: ClassVar[frozenset[str] | None] = None
@@ -201,7 +202,7 @@ class Entity:
         fields = {name.rstrip("_"): value for name, value in vars(cls).items() if isinstance(value, Field)}
         for name_on_wire, value in fields.items():
             value.name, value.owner = name_on_wire, cls.wire_name
-        cls.fields = fields
+        cls.fields, cls._defaults = fields, {}
         cls.persistent_fields = {key: value for key, value in fields.items() if value.persistent}
         cls.wire_fields = {key: value for key, value in fields.items() if value.qualifier is not Qualifier.INTERNAL}
 
@@ -214,12 +215,18 @@ class Entity:
         put(self, "_xml", None)
         put(self, "_json", None)
         put(self, "ref", reference_of(uuid))
-        held = self.__dict__
-        for name, field in self.fields.items():
-            held[name] = values.pop(name) if name in values else field.default
-        held["uuid"] = uuid
-        if values:
-            raise TypeError(f"{self.wire_name} has no field {', '.join(values)}")
+        unknown = values.keys() - self.fields.keys()
+        if unknown:
+            raise TypeError(f"{self.wire_name} has no field {', '.join(unknown)}")
+        self.__dict__.update(self._neutral(), **values)
+        self.__dict__["uuid"] = uuid
+
+    @classmethod
+    def _neutral(cls) -> dict[str, Any]:
+        """All fields with their defaults, worked out once; nobody changes a value in place."""
+        if not cls._defaults:
+            cls._defaults = {name: field.default for name, field in cls.fields.items()}
+        return cls._defaults
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.fields:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -219,27 +219,35 @@ class Store:
         """
         raw: list[tuple[Entity, Mapping[str, Any]]] = []
         unknown: set[str] = set()
+        values: dict[str, list[tuple[str, Field]]] = {}
+        references: dict[str, list[tuple[str, Field]]] = {}
+        for name, cls in self.classes.items():
+            persistent = cls.persistent_fields.items()
+            values[name] = [item for item in persistent if not isinstance(item[1].type, Ref)]
+            references[name] = [item for item in persistent if isinstance(item[1].type, Ref)]
         for class_name, uuid, data in self._journal.rows():
-            cls = self.classes.get(class_name)
-            if cls is None:
+            known = self.classes.get(class_name)
+            if known is None:
                 unknown.add(class_name)
                 continue
             record = _record(data)
             if record is None:
                 log.warning("the journal's record of the %s %s cannot be read; it is left out", class_name, uuid)
                 continue
-            unknown.update(f"{class_name}.{name}" for name in record.keys() - cls.persistent_fields.keys())
-            entity = cls(uuid=uuid)
+            unknown.update(f"{class_name}.{name}" for name in record.keys() - known.persistent_fields.keys())
+            entity = known(uuid=uuid)
             held = entity.__dict__
-            for name, field in cls.persistent_fields.items():
-                if name in record and not isinstance(field.type, Ref):
+            for name, field in values[class_name]:
+                if name in record:
                     held[name] = self._loaded(entity, field, record[name])
             object.__setattr__(entity, "_store", self)
             self._objects[class_name][entity.ref] = self._by_uuid[class_name][uuid] = entity
             raw.append((entity, record))
         for name in sorted(unknown):
             log.warning("the journal has %s, which this version does not keep; it is left out", name)
-        orphans = [entity for entity, record in raw if not self._load_references(entity, record)]
+        orphans = [
+            entity for entity, record in raw if not self._load_references(entity, record, references[entity.wire_name])
+        ]
         self.epoch = int(self._journal.meta("epoch", "0")) + 1
         self._journal.set_meta("epoch", str(self.epoch))
         self._journal.start()
@@ -260,15 +268,16 @@ class Store:
             log.warning("%r: the journal's value for %s is not one of type %s", entity, field.name, field.type)
             return field.default
 
-    def _load_references(self, entity: Entity, record: Mapping[str, Any]) -> bool:
+    def _load_references(
+        self, entity: Entity, record: Mapping[str, Any], references: Sequence[tuple[str, Field]]
+    ) -> bool:
         whole = True
-        for name, field in entity.fields.items():
-            if not isinstance(field.type, Ref) or not field.persistent:
-                continue
+        for name, field in references:
+            kind = cast(Ref, field.type)
             reference = record.get(name)
-            target = self.find(field.type.to, reference) if isinstance(reference, str) else None
+            target = self.find(kind.to, reference) if isinstance(reference, str) else None
             if target is None:
-                whole = whole and (field.type.nullable or field.weak)
+                whole = whole and (kind.nullable or field.weak)
                 continue
             entity.__dict__[name] = target
             target._referrers[entity, name] = None
