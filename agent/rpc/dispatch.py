@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +43,8 @@ log = logging.getLogger(__name__)
 NAME_MAX = 200
 LOGIN_DELAY_SECONDS = 5.0
 """What a wrong password costs the one who guessed it; xapi's delay."""
-LOGINS_AT_ONCE = 2
+LOGINS_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
+"""Passwords that are checked at a time: a crowd of guessers leaves processors to the others."""
 
 
 @dataclass(frozen=True, slots=True)
