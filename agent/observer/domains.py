@@ -6,6 +6,7 @@ and never changed through the API the configuration follows the hypervisor's too
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 from agent.classes import VBD, VDI, VIF, VM, Console, Host, Network, VBDMetrics, VIFMetrics, VMMetrics
 from agent.classes.devices import number_of
 from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, VbdMode, VbdType, VdiType
+from agent.errors import InternalError
 from agent.observer.storage import outside_sr
 from agent.ports import SeenDisk, SeenDomain, SeenNic
 from agent.store.store import Store
 
+log = logging.getLogger(__name__)
 SLICE = 50
 """Domains noted in one transaction at the start."""
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
@@ -28,9 +31,11 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     if vm is None or vm.power_state is not seen.power_state or vm.domid != _domid(seen):
         return True
     live = seen.power_state in LIVE
-    attached = {vbd.device for vbd in vm.VBDs if vbd.currently_attached}
+    attached = {number_of(vbd.userdevice) for vbd in vm.VBDs if vbd.currently_attached}
     plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
-    if live and (attached != {disk.target for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}):
+    if live and (
+        attached != {number_of(disk.target) for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}
+    ):
         return True
     if vm.ours:
         return False
@@ -59,6 +64,26 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> None:
             _configure(vm, seen)
         _devices(store, vm, seen)
         _state(store, host, vm, seen)
+    _keep(store, vm, seen)
+
+
+def _keep(store: Store, vm: VM, seen: SeenDomain) -> None:
+    """What the journal keeps of a running machine: when it was started, and the names that its disks run under.
+
+    A journal that cannot be written now does not keep the machine's state from being shown; the next look tries again.
+    """
+    if seen.power_state not in LIVE:
+        return
+    try:
+        with store.transaction():
+            targets = {number_of(disk.target): disk.target for disk in seen.disks}
+            for vbd in vm.VBDs:
+                vbd.device = targets.get(number_of(vbd.userdevice), vbd.device)
+            metrics = vm.metrics
+            if metrics is not None and metrics.started_as != seen.domid:
+                metrics.start_time, metrics.started_as = datetime.now(UTC).replace(microsecond=0), seen.domid
+    except InternalError as error:
+        log.warning("when %r was started cannot be kept now: %s", vm, error)
 
 
 def note_all(store: Store, host: Host, seen: Sequence[SeenDomain]) -> None:
@@ -141,7 +166,6 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
             vbd.VDI = _vdi_at(store, disk) if disk.source else None
             vbd.empty = vbd.VDI is None
         if vbd is not None:
-            vbd.device = disk.target
             vbd.currently_attached = live
     known_nics = {vif.MAC.lower(): vif for vif in vm.VIFs}
     for place, nic in enumerate(seen.nics):
@@ -239,8 +263,6 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
         make_parts(store, vm)
         metrics = vm.metrics
     assert metrics is not None
-    if metrics.started_as != seen.domid:
-        metrics.start_time, metrics.started_as = datetime.now(UTC).replace(microsecond=0), seen.domid
     metrics.state = ("paused",) if seen.power_state is PowerState.PAUSED else ("running",)
     metrics.VCPUs_number = seen.VCPUs
     metrics.memory_actual = seen.memory

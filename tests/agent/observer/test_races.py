@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from agent.classes import SR, VDI
 from agent.errors import SrBackendFailure
+from agent.store.journal import Journal, Row
 from tests.door import Block, Door, eventually
 from tests.fake_machine import LOCAL, FakeMachine
 
@@ -110,3 +112,23 @@ def test_a_machine_that_ran_on_was_started_when_it_was(machine: FakeMachine, tmp
     second("VM.hard_reboot", again)
     assert again.metrics.start_time.year != 2020
     second.close()
+
+
+def test_a_full_disk_does_not_hide_that_a_machine_runs(
+    door: Door, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = door.vm()
+
+    def full(self: Journal, rows: Sequence[Row]) -> None:
+        if rows:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "_write", full)
+        door("VM.start", vm, False)
+        assert vm.power_state == "Running"
+        door("VM.hard_shutdown", vm)
+        assert vm.power_state == "Halted"
+    door("VM.start", vm, False)
+    assert vm.metrics is not None
+    assert vm.metrics.start_time.year > 1970
