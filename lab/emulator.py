@@ -57,7 +57,7 @@ def command_line(image: Image) -> list[str]:
     """The emulated machine, but for its disks. Run in a folder, it keeps its log and monitor there."""
     forwards = f"hostfwd=tcp:127.0.0.1:{_wanted_port('SSH')}-:22,hostfwd=tcp:127.0.0.1:{_wanted_port('AGENT')}-:8443"
     return [
-        *("qemu-system-x86_64", "-name", "xen-lab", "-machine", "q35", "-cpu", PROCESSOR),
+        *("qemu-system-x86_64", "-name", "xen-lab", "-machine", "q35,kernel-irqchip=split", "-cpu", PROCESSOR),
         *("-smp", str(PROCESSORS), "-m", str(memory_mib()), "-accel", "tcg,thread=multi,tb-size=1024"),
         *("-nodefaults", "-display", "none", "-no-reboot"),
         *("-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"),
@@ -70,6 +70,9 @@ def command_line(image: Image) -> list[str]:
             "virtio-net-pci,netdev=lan,mac=52:54:00:12:34:57",
         ),
         *("-device", "virtio-rng-pci"),
+        # Intel's IOMMU beside an AMD processor: Xen takes it, and QEMU 7.2's AMD one was not needed. With it Xen gives
+        # PCI devices to guests; `edu` is one that dom0 can spare, for it does nothing of use.
+        *("-device", "intel-iommu,intremap=on", "-device", "edu,addr=0x10"),
     ]
 
 

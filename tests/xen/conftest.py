@@ -89,19 +89,24 @@ class InstalledAgent:
     dom0: Dom0
     url: str
 
-    def log_in(self) -> XenAPI.Session:
-        """A new session of the pool admin, with the stock client."""
+    @contextmanager
+    def session(self) -> Iterator[XenAPI.Session]:
+        """A session of the pool admin, with the stock client."""
         session = XenAPI.Session(self.url, ignore_ssl=True)
         session.xenapi.login_with_password(USER, PASSWORD)
-        return session
+        try:
+            yield session
+        finally:
+            session.xenapi.session.logout()
+            session._ServerProxy__close()  # its connection; the name is Python's for ServerProxy's private method
 
     def answers(self) -> bool:
         """Can one log in."""
         try:
-            self.log_in().xenapi.session.logout()
+            with self.session():
+                return True
         except OSError:
             return False
-        return True
 
     def log(self) -> str:
         """What the service logged last, for those who wonder why a test failed."""

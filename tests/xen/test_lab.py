@@ -184,11 +184,8 @@ def test_a_guest_crashes_from_inside(guest: Guest) -> None:
 
 
 def test_the_agent_answers_a_login_from_outside(agent: InstalledAgent) -> None:
-    session = agent.log_in()
-    try:
+    with agent.session() as session:
         [host] = session.xenapi.host.get_all()
         assert session.xenapi.host.get_hostname(host) == "xenlab"
         controls = [vm for vm in session.xenapi.VM.get_all_records().values() if vm["is_control_domain"]]
         assert [vm["power_state"] for vm in controls] == ["Running"]
-    finally:
-        session.xenapi.session.logout()
