@@ -70,9 +70,9 @@ def command_line(image: Image) -> list[str]:
             "virtio-net-pci,netdev=lan,mac=52:54:00:12:34:57",
         ),
         *("-device", "virtio-rng-pci"),
-        # Intel's IOMMU beside an AMD processor: Xen takes it, and QEMU 7.2's AMD one was not needed. With it Xen gives
-        # PCI devices to guests; `edu` is one that dom0 can spare, for it does nothing of use.
-        *("-device", "intel-iommu,intremap=on", "-device", "edu,addr=0x10"),
+        # Intel's IOMMU beside an AMD processor is odd, but Xen takes it, and gives PCI devices to guests. The card is one
+        # that dom0 can spare, plugged into nothing, and that libvirt can reset, which it insists on.
+        *("-device", "intel-iommu,intremap=on", "-device", "e1000e,addr=0x10,romfile="),
     ]
 
 

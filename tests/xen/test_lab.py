@@ -183,6 +183,19 @@ def test_a_guest_crashes_from_inside(guest: Guest) -> None:
     assert "crashed" in guest.virsh("domstate tiny --reason")
 
 
+def test_the_machine_has_a_pci_device_to_give(dom0: Dom0) -> None:
+    definition = DEFINITION.replace("tiny<", "spare<").replace(
+        "<console",
+        "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
+        "<address domain='0' bus='0' slot='0x10' function='0'/></source></hostdev><console",
+    )
+    dom0.run("cat >/root/spare.xml && virsh -c xen:///system create /root/spare.xml", input=definition)
+    try:
+        wait_until(lambda: "0x8086:0x10d3" in dom0.guest_state(ADDRESS).get("pci", ""), "the guest has the device")
+    finally:
+        dom0.run("virsh -c xen:///system destroy spare")
+
+
 def test_the_agent_answers_a_login_from_outside(agent: InstalledAgent) -> None:
     with agent.session() as session:
         [host] = session.xenapi.host.get_all()
