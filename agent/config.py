@@ -110,7 +110,7 @@ class Config:
     """A session not used for so long is over."""
     login_delay_seconds: int = field(default=5, metadata=_key("limits.login_delay_seconds", _number(0, 60)))
     """What a wrong password costs the one who guessed."""
-    workers: int = field(default=64, metadata=_key("limits.workers", _number(1, 1024)))
+    workers: int = field(default=32, metadata=_key("limits.workers", _number(1, 1024)))
     """How many calls may be busy with the hypervisor at the same time."""
     log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS)))
 

@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+BESIDE = 8
+"""Workers for what is in no lane: they are free even if every other waits for a guest to shut down."""
 HOST = "host"
 """The key of what concerns the whole host."""
 
@@ -22,6 +24,7 @@ class Lanes:
 
     def __init__(self, workers: int = 64) -> None:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="lane")
+        self._apart = ThreadPoolExecutor(BESIDE, thread_name_prefix="beside")
         self._waiting: dict[str, deque[Callable[[], None]]] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -51,7 +54,7 @@ class Lanes:
 
     def beside(self, job: Callable[..., T], *args: Any) -> Future[T]:
         """Run `job` on a worker in no lane, for what only reads the machine."""
-        return self._pool.submit(job, *args)
+        return self._apart.submit(job, *args)
 
     def idle(self) -> bool:
         """Whether nothing runs or waits in any lane."""
@@ -63,6 +66,7 @@ class Lanes:
         with self._lock:
             self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=False)
+        self._apart.shutdown(wait=False, cancel_futures=False)
         done = threading.Event()
         for _ in range(int(timeout_seconds * 100)):
             if self.idle():
