@@ -3,6 +3,7 @@
 #   make run     try it: libvirt's test hypervisor, at http://127.0.0.1:8086
 #   make test    everything that must hold: lint, format, types, tests
 #   make bench   the measurements
+#   make test-xen    the tests on a real Xen in an emulator; make lab boots it alone (docs/xen.md)
 #   make venv    what the others do first
 #   make clean   remove .venv and caches; var, with its state, stays
 
@@ -17,7 +18,7 @@ INSTALLED := .venv/.installed
 AGENT := $(BIN)/xen-host-agent
 URL := http://127.0.0.1:$(PORT)
 
-.PHONY: venv run test bench clean
+.PHONY: venv run test test-xen bench clean
 
 venv: $(INSTALLED)
 
@@ -68,9 +69,15 @@ test: venv
 	$(BIN)/mypy
 	$(BIN)/pytest -ra
 
+# The tests on a real Xen, in the lab. They take long where processors are slow.
+test-xen: venv
+	$(BIN)/pytest tests/xen
+
 bench: venv
 	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+include lab/lab.mk

@@ -70,8 +70,8 @@ def command_line(image: Image) -> list[str]:
             "virtio-net-pci,netdev=lan,mac=52:54:00:12:34:57",
         ),
         *("-device", "virtio-rng-pci"),
-        # Intel's IOMMU beside an AMD processor is odd, but Xen takes it, and gives PCI devices to guests. The card is one
-        # that dom0 can spare, plugged into nothing, and that libvirt can reset, which it insists on.
+        # Intel's IOMMU beside an AMD processor is odd, but Xen takes it, and gives PCI devices to guests. The card is
+        # one that dom0 can spare, plugged into nothing, and that libvirt can reset, which it insists on.
         *("-device", "intel-iommu,intremap=on", "-device", "e1000e,addr=0x10,romfile="),
     ]
 
