@@ -415,6 +415,7 @@ def test_what_was_under_way_when_the_agent_was_killed_is_a_failure(machine: Fake
     block.release()
     door.ended(waiting)
     done = door.ended(door("Async.VM.hard_shutdown", vm))
+    door("VM.set_name_label", vm, "later")  # the journal keeps its order: what is told after this is durable too
     second = killed(file, "later")
     door.close()
 
