@@ -56,7 +56,7 @@ class SeenConsole:
 
 @dataclass(frozen=True)
 class GuestReading:
-    """What a running guest tells of itself, which may be anything. Two are equal if clients need not hear of the change."""
+    """What a running guest tells of itself, which may be anything. Two are equal if no client need hear of a change."""
 
     os_version: Mapping[str, str] = field(default_factory=dict)
     """``name``, ``distro``, ``major``, ``minor``, ``uname``."""

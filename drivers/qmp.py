@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path("/run/xen")
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 5.0
 ANSWER_BYTES = 2**20
 
 _TARGET = re.compile(r"(xvd[a-z]{1,2})(?:-\w+)?", re.ASCII)

@@ -30,7 +30,7 @@ from drivers.xl import Xl, XlDomain
 log = logging.getLogger(__name__)
 
 DESCRIBED_SECONDS = 20.0
-"""How long a description of a domain of xl is good for; its disks and cards may be changed with xl, too."""
+"""How long the list believes how a domain of xl is made; its disks and cards may be changed with xl, too."""
 KIB = 1024
 
 
@@ -58,36 +58,36 @@ class XenDomains(LibvirtDomains):
 
     def list(self) -> Sequence[SeenDomain]:
         """All domains, those of xl and the control domain included."""
+        # Counted first: what libvirt makes it knows before Xen does, so what it does not know then is none of its.
         counted = self._census.last or self._census.fresh() or {}
         found = [*super().list()]
         known = {seen.uuid for seen in found}
-        for uuid in counted.keys() - known:
-            if (foreign := self._look_beyond(uuid)) is not None:
+        for entry in counted.values():
+            if entry.uuid not in known and (foreign := self._foreign(entry, DESCRIBED_SECONDS)) is not None:
                 found.append(foreign)
         self._described = {key: told for key, told in self._described.items() if key[0] in counted}
         return found
 
     def look(self, uuid: str) -> SeenDomain | None:
         """One domain as it is now; None if there is none."""
+        entry = self._census.last.get(uuid)
         seen = super().look(uuid)
-        return self._look_beyond(uuid) if seen is None and uuid in self._census.last else seen
+        return self._foreign(entry) if seen is None and entry is not None else seen
 
     def _see(self, domain: libvirt.virDomain) -> SeenDomain | None:
+        entry = self._census.last.get(domain.UUIDString())
         seen = super()._see(domain)
-        if seen is None or seen.in_transition or _agree(seen, self._census.last.get(seen.uuid)):
+        if seen is None or seen.in_transition or _agree(seen, entry):
             return self._completed(seen)
+        if entry is not None and seen.power_state not in ALIVE:
+            return self._foreign(entry) or seen
         # Which of the two was asked too early? libvirt is asked after xl now.
-        counted = self._census.fresh()
+        counted = self._census.fresh() or {}
         again = super()._see(domain)
-        if again is None or counted is None or again.in_transition:
+        entry = counted.get(domain.UUIDString())
+        if again is None or entry is None or again.power_state not in ALIVE or _agree(again, entry):
             return self._completed(again)
-        entry = counted.get(again.uuid)
-        if entry is None or _agree(again, entry):
-            return self._completed(again)
-        if again.power_state in ALIVE:
-            right = again if self._working(domain) else replace(again, power_state=entry.power_state)
-            return self._completed(right)
-        return self._foreign(entry) or self._completed(again)
+        return self._completed(again if self._working(domain) else replace(again, power_state=entry.power_state))
 
     def _completed(self, seen: SeenDomain | None) -> SeenDomain | None:
         """With what only Xen tells: the sizes of the control domain, a name given by xl, what the guest says."""
@@ -114,24 +114,18 @@ class XenDomains(LibvirtDomains):
 
     # --- domains of xl
 
-    def _look_beyond(self, uuid: str) -> SeenDomain | None:
-        """A domain that libvirt does not know; None if it knows it after all, or there is none."""
-        entry = self._census.last.get(uuid)
-        if entry is not None and (uuid, entry.domid) not in self._described:
-            # libvirt is asked after xl: what it makes it knows before Xen does.
-            entry = (self._census.fresh() or {}).get(uuid)
-            with translated(connection=self._connection):
-                if entry is not None and self._find(self._connection.handle, uuid) is not None:
-                    return None
-        return None if entry is None else self._foreign(entry)
+    def _foreign(self, entry: XlDomain, lifetime_seconds: float = float("inf")) -> SeenDomain | None:
+        """A domain of a count before which libvirt said that it runs none of this uuid; None if it has gone meanwhile.
 
-    def _foreign(self, entry: XlDomain) -> SeenDomain | None:
-        """A domain that libvirt does not run, as xl describes it; None if it has gone meanwhile."""
+        xl is asked how it was made, unless it told within `lifetime_seconds`: that it does is the proof that it is not
+        one which libvirt has just stopped.
+        """
         key = (entry.uuid, entry.domid)
         since, described = self._described.get(key, (0.0, None))
-        if described is None or time.monotonic() - since > DESCRIBED_SECONDS:
+        if described is None or time.monotonic() - since > lifetime_seconds:
             described = self._xl.describe(entry)
             if described is None:
+                self._described.pop(key, None)
                 return None
             self._described[key] = (time.monotonic(), described)
         return replace(

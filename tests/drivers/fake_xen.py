@@ -50,6 +50,8 @@ class FakeDomain:
         self.live: etree._Element | None = None
         self.state = [libvirt.VIR_DOMAIN_SHUTOFF, 0]
         self.saved = False
+        self.working = False
+        """Whether a job is under way, such as a reboot, in which it says that it is shut off."""
         self.scheduler = {"weight": 256, "cap": 0}
         self.mock: Mock = xen.mocker.create_autospec(libvirt.virDomain, instance=True)
         self.mock.UUIDString.return_value = definition.findtext("uuid")
@@ -85,6 +87,9 @@ class FakeDomain:
 
     def isActive(self) -> int:
         return int(self.live is not None)
+
+    def jobInfo(self) -> list[int]:
+        return [libvirt.VIR_DOMAIN_JOB_UNBOUNDED if self.working else libvirt.VIR_DOMAIN_JOB_NONE, *[0] * 11]
 
     def isPersistent(self) -> int:
         return int(self.definition is not None)
