@@ -157,6 +157,8 @@ class Xenstore:
                 elif said == Kind.ERROR:
                     _require_harmless(answer)
                     return None
+                elif said != kind:
+                    raise XenstoreError(f"xenstore answers a message of kind {kind} with one of kind {said}")
                 else:
                     return answer
             left = deadline - time.monotonic()

@@ -36,7 +36,7 @@ KIB = 1024
 MIB = KIB * KIB
 
 _LINE = re.compile(
-    r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][c-][d-]) +"
+    r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][a-zA-Z-][d-]) +"
     r"(?P<seconds>\d+\.\d) +(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>\S+)(?: +.*)?"
 )
 """A line of ``xl list -v``. A name may have anything in it, so the line is told by what follows."""
@@ -67,21 +67,23 @@ class XlDomain:
     vcpus: int
     """Those that are online."""
     state: str
-    """Six letters: running, blocked, paused, shut down, crashed, dying; a dash where it is not so."""
+    """Six letters: running, blocked, paused, shut down, what for (``r`` to reboot, ``s`` to be suspended, ``c`` it
+    crashed), dying; a dash where it is not so, or was simply shut down.
+    """
     cpu_seconds: float
     uuid: str
 
     @property
     def settled(self) -> bool:
         """Whether it is neither being made nor being taken down, as far as one look tells."""
-        return self.name != "" and "d" not in self.state
+        return self.name != "" and self.state[5] == "-"
 
     @property
     def power_state(self) -> PowerState:
         """What it is to the API. One that shut down or crashed is only still there for its tools to clear away."""
-        if set("scd") & set(self.state):
+        if self.state[3:] != "---":
             return PowerState.HALTED
-        return PowerState.PAUSED if "p" in self.state else PowerState.RUNNING
+        return PowerState.PAUSED if self.state[2] == "p" else PowerState.RUNNING
 
 
 @dataclass(frozen=True)
