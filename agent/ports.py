@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from agent.classes import PBD, SR, VBD, VDI, VIF, VM, Network
@@ -55,6 +55,27 @@ class SeenConsole:
 
 
 @dataclass(frozen=True)
+class GuestReading:
+    """What a running guest tells of itself, which may be anything. Two are equal if no client need hear of a change."""
+
+    os_version: Mapping[str, str] = field(default_factory=dict)
+    """``name``, ``distro``, ``major``, ``minor``, ``uname``."""
+    PV_drivers_version: Mapping[str, str] = field(default_factory=dict)
+    """``major``, ``minor``, ``micro``, ``build``."""
+    memory: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """KiB: ``total`` and ``free``."""
+    networks: Mapping[str, str] = field(default_factory=dict)
+    """Addresses: ``0/ip``, ``0/ipv4/0``, ``0/ipv6/0`` of the first card."""
+    other: Mapping[str, str] = field(default_factory=dict)
+    PV_drivers_detected: bool = False
+    """Whether it talks to a device through Xen's drivers."""
+    can_use_hotplug_vbd: bool = False
+    can_use_hotplug_vif: bool = False
+    """False means that nothing was seen of it, not that it cannot."""
+    last_updated: datetime = field(default=datetime.fromtimestamp(0, UTC), compare=False)
+
+
+@dataclass(frozen=True)
 class SeenDomain:
     """A domain as the hypervisor has it now."""
 
@@ -66,6 +87,12 @@ class SeenDomain:
     description: str = ""
     persistent: bool = True
     is_control_domain: bool = False
+    foreign: bool = False
+    """It runs, but the driver has no hold of it: another tool made it. Only to be looked at."""
+    in_transition: bool = False
+    """It is off for now, but the hypervisor is at work on it: it is being started, rebooted or cleared away. What comes
+    of it is told by a change.
+    """
     domain_type: DomainType = DomainType.PV
     VCPUs_max: int = 1
     VCPUs: int = 1
@@ -88,6 +115,8 @@ class SeenDomain:
     disks: Sequence[SeenDisk] = ()
     nics: Sequence[SeenNic] = ()
     consoles: Sequence[SeenConsole] = ()
+    guest: GuestReading | None = None
+    """None where it does not run, or nothing can be known of it."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +238,8 @@ class DomainReading:
     """Read and written KiB/s, by target."""
     nics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """KiB/s received and sent by the guest, by MAC."""
+    guest_memory: Mapping[str, str] = field(default_factory=dict)
+    """As in GuestReading."""
 
 
 @dataclass(frozen=True)

@@ -5,40 +5,77 @@ The only package that imports libvirt and psutil. Of the agent it knows errors, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from agent.ports import Machine
+from agent.ports import Domains, Machine
+from drivers.census import Census
 from drivers.connection import Connection
 from drivers.domains import LibvirtDomains
 from drivers.folders import SimulatedStorage
+from drivers.guests import Guests
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
 from drivers.simulator import SimulatedDomains
 from drivers.storage import LibvirtStorage
+from drivers.xen import XenDomains
+from drivers.xen_counters import XenCounters
+from drivers.xl import Xl
 
 __all__ = ["open"]
+
+NOWHERE = Path("/nonexistent")
 
 
 def open(uri: str, state: Path) -> Machine:
     """The hypervisor at the libvirt URI `uri`, as far as it can be reached now; it is tried on where it cannot.
 
     ``test:///default`` and other ``test:`` URIs are libvirt's hypervisor within this process, with its gaps filled and
-    with disks that are files under `state`. Any other URI is taken as it is.
+    with disks that are files under `state`. ``xen:///system`` is the Xen of this host, which is asked beside libvirt.
+    Any other URI is taken as it is.
     """
     connection = Connection(uri)
-    machine = _simulated(connection, state) if connection.in_process else _plain(connection)
+    if connection.in_process:
+        machine = _simulated(connection, state)
+    else:
+        machine = _xen(connection) if uri.startswith("xen:///") else _plain(connection)
     connection.start()
     return machine
 
 
+def _xen(connection: Connection) -> Machine:
+    xl = Xl.installed()
+    census, guests = Census(xl), Guests()
+    counters = XenCounters(xl, census, guests)
+    guests.watch_domains(census.hurry)
+    machine = _libvirt(connection, XenDomains(connection, xl, census, guests), counters)
+    census.start()
+    guests.start()
+
+    def close() -> None:
+        census.close()
+        guests.close()
+        counters.close()
+        connection.close()
+
+    return replace(machine, close=close)
+
+
 def _plain(connection: Connection) -> Machine:
+    # Whatever it is, it is not the Xen under this control domain: what the files here say is not about its domains.
+    xl = Xl(None)
+    counters = XenCounters(xl, Census(xl), Guests(), sys=NOWHERE, run=NOWHERE)
+    return _libvirt(connection, LibvirtDomains(connection), counters)
+
+
+def _libvirt(connection: Connection, domains: Domains, counters: XenCounters) -> Machine:
     return Machine(
-        domains=LibvirtDomains(connection),
+        domains=domains,
         storage=LibvirtStorage(connection),
         networks=LibvirtNetworks(connection),
         node=LibvirtNode(connection, simulated=False),
-        meters=SampledMeters(connection, simulated=False),
+        meters=SampledMeters(connection, counters),
         close=connection.close,
     )
 
@@ -49,6 +86,6 @@ def _simulated(connection: Connection, state: Path) -> Machine:
         storage=SimulatedStorage(connection, state),
         networks=LibvirtNetworks(connection),
         node=LibvirtNode(connection, simulated=True),
-        meters=SampledMeters(connection, simulated=True),
+        meters=SampledMeters(connection, None),
         close=connection.close,
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import libvirt
 from lxml import etree
@@ -98,7 +99,9 @@ class LibvirtDomains:
             # Only an active domain has a number. That spares two calls a domain where there are hundreds.
             active = tree.get("id") is not None
             persistent = not active or bool(domain.isPersistent())
-            return xml_read.read(tree, self._state(domain, active), persistent=persistent)
+            state = self._state(domain, active)
+            seen = xml_read.read(tree, state, persistent=persistent)
+            return replace(seen, in_transition=True) if state not in ALIVE and self._working(domain) else seen
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
@@ -118,6 +121,20 @@ class LibvirtDomains:
             if not active and domain.hasManagedSaveImage():
                 return PowerState.SUSPENDED
         return state
+
+    def _working(self, domain: libvirt.virDomain) -> bool:
+        """Whether the hypervisor is at work on the domain.
+
+        While a guest reboots the Xen driver (libvirt 9.0.0) says that it is shut off, for ten seconds and more and for
+        a part of it without a number; the events come at the end. The job that it does meanwhile is all there is to
+        tell that from a halted machine.
+        """
+        try:
+            return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_INVALID):
+                return False
+            raise
 
     @staticmethod
     def _find(handle: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import libvirt
 import psutil
@@ -22,9 +21,10 @@ from agent.ports import DomainReading, HostReading, Reading
 from drivers import counters
 from drivers.cards import GUEST_END
 from drivers.connection import Connection
-from drivers.counters import Devices, DomainCounters, Pair
+from drivers.counters import Devices, DomainCounters, Key, Pair
 from drivers.failures import translated
 from drivers.node import MIB, topology_of
+from drivers.xen_counters import XenCounters
 
 LIFETIME_SECONDS = 1.0
 """How long a reading is good for."""
@@ -37,9 +37,6 @@ GAP_SECONDS = 0.25
 
 DEVICES_SECONDS = 5.0
 """How long the names of a domain's devices are believed; one plugged in meanwhile has no rates until then."""
-
-Key = tuple[str, int]
-"""Uuid and domid: a rebooted machine counts from nothing, under a new domid."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,8 @@ def between(before: Sample, after: Sample) -> Reading:
     else:
         # Xen's library does not tell what each processor does, but what each domain used: the mean stands for each.
         pairs = ((before.domains.get(key), now) for key, now in after.domains.items())
-        used = sum(max(0, now.cpu_ns - was.cpu_ns) for was, now in pairs if was is not None)
-        load = _part(used / 1e9, seconds * len(after.machine.numbers))
+        busy = sum(_used(was, now, seconds) for was, now in pairs if was is not None)
+        load = _part(busy, len(after.machine.numbers))
     host = HostReading(
         memory_total=after.machine.memory_total,
         memory_free=after.memory_free,
@@ -87,20 +84,37 @@ def between(before: Sample, after: Sample) -> Reading:
     return Reading(after.when, host, domains)
 
 
+def _apart(before: float | None, after: float | None, seconds: float) -> float:
+    """Seconds between two times, or else between the samples."""
+    return seconds if before is None or after is None else max(after - before, 1e-6)
+
+
+def _used(before: DomainCounters, after: DomainCounters, seconds: float) -> float:
+    """How many processors a domain kept busy."""
+    return max(0, after.cpu_ns - before.cpu_ns) / 1e9 / _apart(before.cpu_at, after.cpu_at, seconds)
+
+
 def _domain_between(before: DomainCounters | None, after: DomainCounters, seconds: float) -> DomainReading:
     if before is None:
-        return DomainReading(VCPUs_CPU=after.placement, VCPUs_flags=after.flags, memory_actual=after.memory)
+        return DomainReading(
+            VCPUs_CPU=after.placement,
+            VCPUs_flags=after.flags,
+            memory_actual=after.memory,
+            guest_memory=after.guest_memory,
+        )
+    running = _apart(before.cpu_at, after.cpu_at, seconds)
     return DomainReading(
         VCPUs_utilisation={
-            number: _part((used - before.vcpus_ns[number]) / 1e9, seconds)
+            number: _part((used - before.vcpus_ns[number]) / 1e9, running)
             for number, used in after.vcpus_ns.items()
             if number in before.vcpus_ns
         },
         VCPUs_CPU=after.placement,
         VCPUs_flags=after.flags,
         memory_actual=after.memory,
-        disks=_rates(before.disks, after.disks, seconds),
+        disks=_rates(before.disks, after.disks, _apart(before.disks_at, after.disks_at, seconds)),
         nics=_rates(before.nics, after.nics, seconds),
+        guest_memory=after.guest_memory,
     )
 
 
@@ -125,8 +139,8 @@ class SampledMeters:
     """The port Meters over any libvirt connection."""
 
     connection: Connection
-    simulated: bool
-    sys: Path = field(default=Path("/sys"), kw_only=True)
+    xen: XenCounters | None
+    """What counts the domains of Xen; None for the simulated host."""
     clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     pause: Callable[[float], None] = field(default=time.sleep, kw_only=True)
 
@@ -174,22 +188,25 @@ class SampledMeters:
     def _take(self) -> Sample:
         handle = self.connection.handle
         machine = self._machine_of(handle)
+        if self.xen is not None:
+            self.xen.begin()
         cards = counters.cards()
-        disks = {} if self.simulated else counters.xen_disks(self.sys / "bus/xen-backend/devices")
         when, clock = datetime.now(UTC), self.clock()
         domains: dict[Key, DomainCounters] = {}
         for domain in handle.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
             key = (domain.UUIDString(), domain.ID())
             try:
                 devices = self._devices_of(domain, key, clock)
-                if self.simulated:
+                if self.xen is None:
                     domains[key] = counters.simulated_domain(domain, devices)
                 else:
-                    domains[key] = counters.xen_domain(domain, devices, disks.get(key[1], {}), cards)
+                    domains[key] = self.xen.domain(domain, key, devices, cards)
             except libvirt.libvirtError:
                 # It went away, or is just rebooting; the others are measured all the same, if libvirt is there.
                 if self.connection.suspect():
                     raise
+        if self.xen is not None:
+            domains |= self.xen.beyond({uuid for uuid, _ in domains}, cards)
         self._devices = {key: known for key, known in self._devices.items() if key in domains}
         return Sample(
             when,
@@ -198,7 +215,7 @@ class SampledMeters:
             self._memory_free(machine, domains.values()),
             domains,
             self._of_the_host(cards),
-            _busy() if self.simulated else None,
+            _busy() if self.xen is None else None,
         )
 
     def _machine_of(self, handle: libvirt.virConnect) -> Machine:
@@ -211,11 +228,12 @@ class SampledMeters:
     def _devices_of(self, domain: libvirt.virDomain, key: Key, clock: float) -> Devices:
         known = self._devices.get(key)
         if known is None or clock - known[0] > DEVICES_SECONDS:
-            known = self._devices[key] = (clock, counters.devices_of(domain.XMLDesc(), key[1]))
+            numbers = {} if self.xen is None else self.xen.numbers(key[1])
+            known = self._devices[key] = (clock, counters.devices_of(domain.XMLDesc(), key[1], numbers))
         return known[1]
 
     def _memory_free(self, machine: Machine, domains: Iterable[DomainCounters]) -> int:
-        if not self.simulated:
+        if self.xen is not None:
             return int(machine.handle.getFreeMemory())
         # The test driver's getFreeMemory() does not know its domains, and says KiB where the API has bytes (9.0.0).
         return max(0, machine.memory_total - sum(domain.memory for domain in domains))

@@ -95,6 +95,7 @@ OF_CONTROL_DOMAIN = frozenset(
     }
 )
 OF_MACHINES = frozenset(LIFE) - {VmOperation.REVERT}
+OF_FOREIGN = frozenset({VmOperation.GET_BOOT_RECORD})
 BESIDE_OTHERS = {VmOperation.GET_BOOT_RECORD, VmOperation.HARD_SHUTDOWN, VmOperation.POWER_STATE_RESET}
 """Operations that can be begun while another one is under way."""
 
@@ -106,6 +107,8 @@ def small(state: PowerState) -> str:
 
 def _of_kind(vm: m.VM) -> frozenset[VmOperation]:
     """The operations that this kind of machine has at all."""
+    if vm.foreign:
+        return OF_FOREIGN
     if vm.is_control_domain:
         return OF_CONTROL_DOMAIN
     if vm.is_a_snapshot:
@@ -115,13 +118,22 @@ def _of_kind(vm: m.VM) -> frozenset[VmOperation]:
     return OF_MACHINES
 
 
+def require_reach(vm: m.VM) -> None:
+    """OPERATION_NOT_ALLOWED for a machine that can only be looked at."""
+    if vm.foreign:
+        raise OperationNotAllowed(
+            f"{vm.name_label} was made with xl, which libvirt does not know: it is only shown here"
+        )
+
+
 def require(vm: m.VM, operation: VmOperation) -> None:
     """Refuse an operation that makes no sense for this machine now.
 
-    VM_IS_TEMPLATE, VM_IS_SNAPSHOT, OPERATION_NOT_ALLOWED (the control domain, or a revert to what is no snapshot),
-    OPERATION_BLOCKED, or VM_BAD_POWER_STATE.
+    VM_IS_TEMPLATE, VM_IS_SNAPSHOT, OPERATION_NOT_ALLOWED (the control domain, a domain of xl, or a revert to what is no
+    snapshot), OPERATION_BLOCKED, or VM_BAD_POWER_STATE.
     """
     if operation not in _of_kind(vm):
+        require_reach(vm)
         if vm.is_control_domain:
             raise OperationNotAllowed(f"{operation} cannot be done to the control domain, which this host runs on")
         if vm.is_a_snapshot:
@@ -171,7 +183,7 @@ def derive_vbd(vbd: m.VBD) -> None:
             allowed.append(VbdOperation.PLUG)
     if vbd.type is VbdType.CD and (live or vm.power_state is H):
         allowed.append(VbdOperation.INSERT if vbd.empty else VbdOperation.EJECT)
-    vbd.allowed_operations = () if vbd.current_operations else tuple(allowed)
+    vbd.allowed_operations = () if vbd.current_operations or vm.foreign else tuple(allowed)
     if vbd.VDI is not None:
         derive_vdi(vbd.VDI)
 
@@ -187,7 +199,7 @@ def derive_vif(vif: m.VIF) -> None:
         allowed.append(VifOperation.ATTACH)
         if running:
             allowed.append(VifOperation.PLUG)
-    vif.allowed_operations = () if vif.current_operations else tuple(allowed)
+    vif.allowed_operations = () if vif.current_operations or vif.VM.foreign else tuple(allowed)
 
 
 def vdi_in_use(vdi: m.VDI) -> bool:

@@ -346,6 +346,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     ours: bool = internal(
         "made or changed through the API: the hypervisor's definition follows these fields", default=False
     )
+    foreign: bool = internal("runs, but made with another tool and out of our reach: only to be seen", default=False)
 
     derive_from = frozenset(
         {

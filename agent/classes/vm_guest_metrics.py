@@ -12,7 +12,7 @@ from agent.model.types import EPOCH
 from agent.roles import Role
 
 
-class VMGuestMetrics(Entity, name="VM_guest_metrics", role=Role.VM_ADMIN):
+class VMGuestMetrics(Entity, name="VM_guest_metrics", role=Role.VM_ADMIN, measured=True):
     """What the drivers inside a guest have written into xenstore about it."""
 
     uuid: str = runtime("permanent name of this report")
@@ -22,7 +22,9 @@ class VMGuestMetrics(Entity, name="VM_guest_metrics", role=Role.VM_ADMIN):
     PV_drivers_version: Mapping[str, str] = runtime(
         "version of the Xen drivers in the guest: major, minor, micro, build", default={}
     )
-    memory: Mapping[str, str] = runtime("memory as the guest sees it, by the guest", default={})
+    memory: Mapping[str, str] = runtime(
+        "memory as the guest sees it, by the guest, in KiB: total and free", default={}, quiet=True
+    )
     disks: Mapping[str, str] = runtime("disks as the guest sees them, by the guest", default={})
     networks: Mapping[str, str] = runtime(
         "addresses of the guest: 0/ip, 0/ipv4/0, 0/ipv6/0 for its first card, and so on", default={}
@@ -30,7 +32,7 @@ class VMGuestMetrics(Entity, name="VM_guest_metrics", role=Role.VM_ADMIN):
     other: Mapping[str, str] = runtime(
         "what else the guest says: its abilities, whose names begin with feature-", default={}
     )
-    last_updated: datetime = runtime("when the report last changed", default=EPOCH)
+    last_updated: datetime = runtime("when the report last changed", default=EPOCH, quiet=True)
     netbios_name: Mapping[str, str] = runtime("names of a Windows guest in its network", default={})
     PV_drivers_up_to_date: bool = runtime(
         "are there Xen drivers in the guest; which are the newest nobody knows here", default=False

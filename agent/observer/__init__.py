@@ -68,7 +68,19 @@ class Observer:
 
     def refresh(self, uuid: str) -> None:
         """Look at one domain and note what it is now. From a worker thread, in the machine's lane."""
-        domains.note(self._store, self.host, uuid, self._machine.domains.look(uuid))
+        started = domains.note(self._store, self.host, uuid, self._machine.domains.look(uuid))
+        if started is not None:
+            self._limit(started)
+
+    def _limit(self, vm: VM) -> None:
+        """Give a machine that was just started its cap: whoever starts or reboots it beside us knows none."""
+        weight, cap = domains.share_of(vm)
+        if cap is None or not vm.ours or vm.foreign:
+            return
+        try:
+            self._machine.domains.set_scheduler(vm, weight, cap)
+        except XenError as error:
+            log.warning("%r runs without its cap: %s", vm, error)
 
     def redefine(self, vm: VM) -> None:
         """Let the hypervisor's definition of the machine follow its fields, soon. From any thread."""
@@ -118,7 +130,7 @@ class Observer:
     def _define(self, vm: VM) -> None:
         with self._lock:
             self._defining.discard(vm.ref)
-        if not self._store.is_live(vm) or vm.is_a_template or vm.is_a_snapshot or vm.is_control_domain:
+        if not self._store.is_live(vm) or vm.is_a_template or vm.is_a_snapshot or vm.is_control_domain or vm.foreign:
             return
         try:
             if not vm.ours:
@@ -165,6 +177,9 @@ class Observer:
                 continue
             if vm.power_state != "Halted":
                 self._apart(vm.uuid)
+            elif vm.foreign and not vm.ours:
+                domains.forget_foreign(self._store, vm)
+                continue
             if vm.ours:
                 self.redefine(vm)
         for uuid in list(self._behind):

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.classes import VBD, VDI, VIF, VM, Console, Host, Network, VBDMetrics, VIFMetrics, VMMetrics
+from agent.classes import VBD, VDI, VIF, VM, Console, Host, Network, VBDMetrics, VIFMetrics, VMGuestMetrics, VMMetrics
 from agent.classes.devices import number_of
-from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, VbdMode, VbdType, VdiType
+from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
 from agent.errors import InternalError
 from agent.observer.storage import outside_sr
-from agent.ports import SeenDisk, SeenDomain, SeenNic
+from agent.ports import GuestReading, SeenDisk, SeenDomain, SeenNic
 from agent.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     """Whether the store does not know this domain as it was just seen, at a cheap look."""
     vm = store.known(VM, seen.uuid)
     if vm is None or vm.power_state is not seen.power_state or vm.domid != _domid(seen):
+        return True
+    if vm.foreign != seen.foreign or not _tells_the_same(vm.guest_metrics, seen.guest):
         return True
     live = seen.power_state in LIVE
     attached = {number_of(vbd.userdevice) for vbd in vm.VBDs if vbd.currently_attached}
@@ -48,23 +50,32 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     )
 
 
-def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> None:
-    """Make the machine what was seen; None is a domain that is gone, which is a machine that is halted."""
+def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> VM | None:
+    """Make the machine what was seen; None is a domain that is gone, which is a machine that is halted.
+
+    Returns the machine if it runs as another domain than before: it was started or has rebooted.
+    """
     with store.transaction():
         vm = store.known(VM, uuid)
         if seen is None:
             if vm is not None:
                 _halt(store, vm)
-            return
+            return None
+        if seen.in_transition and vm is not None and vm.power_state in LIVE:
+            # A guest that reboots has no domain for seconds. It is not halted, and its next change is told.
+            return None
         if vm is None:
             vm = _adopt(store, seen)
             if vm.is_control_domain:
                 host.control_domain = vm
         elif not vm.ours:
             _configure(vm, seen)
+        vm.foreign = seen.foreign
+        before = vm.domid
         _devices(store, vm, seen)
         _state(store, host, vm, seen)
     _keep(store, vm, seen)
+    return vm if vm.domid not in (-1, before) else None
 
 
 def _keep(store: Store, vm: VM, seen: SeenDomain) -> None:
@@ -92,6 +103,23 @@ def note_all(store: Store, host: Host, seen: Sequence[SeenDomain]) -> None:
         with store.transaction(wait=False):
             for domain in seen[start : start + SLICE]:
                 note(store, host, domain.uuid, domain)
+
+
+def share_of(vm: VM) -> tuple[int | None, int | None]:
+    """The weight and cap that the machine is to have, where its VCPUs_params name any."""
+    given = [vm.VCPUs_params.get(key, "") for key in ("weight", "cap")]
+    weight, cap = (int(text) if text.isascii() and text.isdecimal() else None for text in given)
+    return weight, cap
+
+
+def forget_foreign(store: Store, vm: VM) -> None:
+    """A domain that others made and nobody has a definition of is gone for good: so is its machine."""
+    with store.transaction():
+        if not store.is_live(vm) or not vm.foreign or vm.power_state is not PowerState.HALTED:
+            return
+        for part in (*vm.VBDs, *vm.VIFs):
+            store.destroy(part)
+        store.destroy(vm)
 
 
 def make_parts(store: Store, vm: VM) -> None:
@@ -247,6 +275,7 @@ def _halt(store: Store, vm: VM) -> None:
         vif.currently_attached = False
     for console in vm.consoles:
         store.destroy(console)
+    _guest(store, vm, None)
     if vm.metrics is not None:
         vm.metrics.state, vm.metrics.VCPUs_number, vm.metrics.memory_actual = (), 0, 0
         vm.metrics.VCPUs_utilisation, vm.metrics.VCPUs_CPU, vm.metrics.VCPUs_flags = {}, {}, {}
@@ -269,6 +298,42 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
     metrics.hvm = seen.domain_type is DomainType.HVM
     metrics.current_domain_type = seen.domain_type
     _consoles(store, vm, seen)
+    _guest(store, vm, seen.guest)
+
+
+def _guest(store: Store, vm: VM, told: GuestReading | None) -> None:
+    report = vm.guest_metrics
+    if told is None:
+        if report is not None:
+            vm.guest_metrics = None
+            store.destroy(report)
+        return
+    if report is None:
+        report = store.add(VMGuestMetrics(), volatile=True)
+        vm.guest_metrics = report
+    for name, value in _report(told).items():
+        setattr(report, name, value)
+    report.memory, report.last_updated, report.live = dict(told.memory), told.last_updated, True
+
+
+def _report(told: GuestReading) -> dict[str, Any]:
+    """The fields of a report that say what the guest told."""
+    return {
+        "os_version": dict(told.os_version),
+        "PV_drivers_version": dict(told.PV_drivers_version),
+        "networks": dict(told.networks),
+        "other": dict(told.other),
+        "PV_drivers_detected": told.PV_drivers_detected,
+        "PV_drivers_up_to_date": told.PV_drivers_detected,
+        "can_use_hotplug_vbd": Tristate.YES if told.can_use_hotplug_vbd else Tristate.UNSPECIFIED,
+        "can_use_hotplug_vif": Tristate.YES if told.can_use_hotplug_vif else Tristate.UNSPECIFIED,
+    }
+
+
+def _tells_the_same(report: VMGuestMetrics | None, told: GuestReading | None) -> bool:
+    if report is None or told is None:
+        return report is None and told is None
+    return all(report.__dict__[name] == value for name, value in _report(told).items())
 
 
 def _consoles(store: Store, vm: VM, seen: SeenDomain) -> None:

@@ -30,6 +30,8 @@ def _machine(vm: VM, seen: DomainReading, reading: Reading) -> None:
         metrics.VCPUs_flags = {number: tuple(flags) for number, flags in seen.VCPUs_flags.items()}
         metrics.memory_actual = seen.memory_actual
         metrics.last_updated = reading.when
+    if vm.guest_metrics is not None and seen.guest_memory:
+        vm.guest_metrics.memory = dict(seen.guest_memory)
     for vbd in vm.VBDs:
         if vbd.metrics is not None and vbd.device in seen.disks:
             vbd.metrics.io_read_kbs, vbd.metrics.io_write_kbs = seen.disks[vbd.device]

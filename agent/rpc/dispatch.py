@@ -36,7 +36,7 @@ from agent.model.entity import Entity
 from agent.model.messages import Kind, Message, Param
 from agent.model.types import Mistyped, Record, Ref, Refused, Type
 from agent.roles import Role
-from agent.rpc.tasks import Tasks, follow, require_live
+from agent.rpc.tasks import Tasks, follow, require_in_reach, require_live
 from agent.store.journal import Commit
 
 log = logging.getLogger(__name__)
@@ -212,6 +212,7 @@ class Dispatch:
         store = self.site.store
         with store.transaction(wait=False) as transaction:
             require_live(self.site, args)
+            require_in_reach(args)
             value = message.function(call, *args)
         commit = transaction.commit
         if commit is not None:

@@ -18,6 +18,7 @@ from typing import Any
 from agent.call import Call, Site
 from agent.classes import VM, Task
 from agent.classes.enums import TaskStatus
+from agent.classes.lifecycle import require_reach
 from agent.errors import HandleInvalid, InternalError, TaskCancelled, TooManyPendingTasks, XenError
 from agent.messages.task import is_a_verbs
 from agent.model.entity import Entity
@@ -47,6 +48,15 @@ def require_live(site: Site, args: Sequence[Any]) -> None:
         for item in arg.values() if isinstance(arg, Mapping) else arg if isinstance(arg, tuple) else (arg,):
             if isinstance(item, Entity) and not site.store.is_live(item):
                 raise HandleInvalid(item.wire_name, item.ref)
+
+
+def require_in_reach(args: Sequence[Any]) -> None:
+    """OPERATION_NOT_ALLOWED for a change to a machine, or to a part of one, that can only be looked at."""
+    subject = args[0] if args else None
+    fields = subject if isinstance(subject, Mapping) else subject.__dict__ if isinstance(subject, Entity) else {}
+    machine = subject if isinstance(subject, VM) else fields.get("VM")
+    if isinstance(machine, VM):
+        require_reach(machine)
 
 
 class Tasks:
@@ -186,9 +196,11 @@ class Tasks:
     def _transacted(self, message: Message, call: Call, args: Sequence[Any]) -> Any:
         if message.kind is not Kind.WRITE:
             require_live(self._site, args)
+            require_in_reach(args)
             return message.function(call, *args)
         with self._site.store.transaction():
             require_live(self._site, args)
+            require_in_reach(args)
             value = message.function(call, *args)
         follow(self._site, args, value)
         return value

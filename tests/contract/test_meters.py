@@ -42,7 +42,7 @@ def meters(clock: Clock) -> Iterator[SampledMeters]:
     connection = Connection("test:///default")
     connection.start()
     guest = connection.handle.createXML(GUEST)
-    yield SampledMeters(connection, simulated=True, clock=clock)
+    yield SampledMeters(connection, None, clock=clock)
     with suppress(libvirt.libvirtError):
         guest.destroy()
     connection.close()

@@ -7,13 +7,17 @@ told to fail, to hang and to lie. What the driver was seen to do is in the comme
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
 
 import libvirt
 from lxml import etree
 from pytest_mock import MockerFixture
+
+from agent.ports import SeenDisk, SeenDomain, SeenNic
+from drivers.xl import Xl, XlDomain, XlVcpu
 
 LIBXL, GENERIC, RPC = libvirt.VIR_FROM_LIBXL, libvirt.VIR_FROM_DOM, libvirt.VIR_FROM_RPC
 CONTROL_DOMAIN = """<domain type='xen' id='0'><name>Domain-0</name><uuid>00000000-0000-0000-0000-000000000000</uuid>
@@ -50,6 +54,10 @@ class FakeDomain:
         self.live: etree._Element | None = None
         self.state = [libvirt.VIR_DOMAIN_SHUTOFF, 0]
         self.saved = False
+        self.working = False
+        """Whether a job is under way, such as a reboot, in which it says that it is shut off."""
+        self.pauses = 0
+        """How often it is paused: Xen counts."""
         self.scheduler = {"weight": 256, "cap": 0}
         self.mock: Mock = xen.mocker.create_autospec(libvirt.virDomain, instance=True)
         self.mock.UUIDString.return_value = definition.findtext("uuid")
@@ -83,8 +91,14 @@ class FakeDomain:
             return printed(self.definition if self.definition is not None else self.live)
         return printed(self.live)
 
+    def ID(self) -> int:
+        return -1 if self.live is None else int(self.live.get("id") or 0)
+
     def isActive(self) -> int:
         return int(self.live is not None)
+
+    def jobInfo(self) -> list[int]:
+        return [libvirt.VIR_DOMAIN_JOB_UNBOUNDED if self.working else libvirt.VIR_DOMAIN_JOB_NONE, *[0] * 11]
 
     def isPersistent(self) -> int:
         return int(self.definition is not None)
@@ -114,20 +128,26 @@ class FakeDomain:
         restored, self.saved = self.saved, False
         paused = bool(flags & libvirt.VIR_DOMAIN_START_PAUSED)
         self.state = [libvirt.VIR_DOMAIN_PAUSED if paused else libvirt.VIR_DOMAIN_RUNNING, 1]
+        self.pauses = int(paused)
         self.scheduler = {"weight": 256, "cap": 0}
         self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_STARTED, 2 if restored else 0)
         return 0
 
     def suspend(self) -> int:
         self._require_running()
-        self.state = [libvirt.VIR_DOMAIN_PAUSED, 1]
-        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 0)
+        if self.state[0] != libvirt.VIR_DOMAIN_PAUSED:
+            self.state, self.pauses = [libvirt.VIR_DOMAIN_PAUSED, 1], self.pauses + 1
+            self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_SUSPENDED, 0)
         return 0
 
     def resume(self) -> int:
-        self._require_running()
-        self.state = [libvirt.VIR_DOMAIN_RUNNING, 5]
-        self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_RESUMED, 0)
+        live = self._require_running()
+        if self.state[0] == libvirt.VIR_DOMAIN_PAUSED:
+            if self.pauses == 0:
+                words = f"internal error: Failed to resume domain '{live.get('id')}' with libxenlight"
+                raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
+            self.state, self.pauses = [libvirt.VIR_DOMAIN_RUNNING, 5], self.pauses - 1
+            self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_RESUMED, 0)
         return 0
 
     def stop(self, detail: int) -> None:
@@ -253,6 +273,66 @@ class FakeDomain:
         return 0
 
 
+class FakeXl(Xl):
+    """xl on a fake Xen: it sees all domains as the hypervisor has them, its own too, and tells libvirt nothing."""
+
+    def __init__(self, xen: FakeXen) -> None:
+        super().__init__("/usr/sbin/xl")
+        self._xen = xen
+        self.own: dict[str, XlDomain] = {}
+        """Domains that were made with it."""
+        self.fails = False
+        self.runs = 0
+        self.described = 0
+
+    def create(self, uuid: str, name: str = "theirs", **fields: Any) -> XlDomain:
+        """Make a domain; or change one."""
+        known = self.own.get(uuid)
+        domid = known.domid if known is not None else self._xen.next_id()
+        self.own[uuid] = replace(XlDomain(name, domid, 128 * 2**20, 1, "-b----", 1.0, uuid), **fields)
+        return self.own[uuid]
+
+    def list(self) -> Sequence[XlDomain] | None:
+        self.runs += 1
+        if self.fails:
+            return None
+        return [self._line(domain) for domain in self._xen.domains.values() if domain.live is not None] + [
+            *self.own.values()
+        ]
+
+    @staticmethod
+    def _line(domain: FakeDomain) -> XlDomain:
+        assert domain.live is not None
+        state = "--p---" if domain.pauses else "-b----"
+        return XlDomain(domain.mock.name(), domain.ID(), 2**30, 2, state, 1.0, domain.mock.UUIDString())
+
+    def describe(self, domain: XlDomain) -> SeenDomain | None:
+        self.described += 1
+        known = self.own.get(domain.uuid)
+        if self.fails or known is None or known.domid != domain.domid:
+            return None
+        disks, nics = (SeenDisk("xvda", source="/srv/theirs.raw"),), (SeenNic("00:16:3e:77:00:01", "xenbr0"),)
+        return SeenDomain(
+            known.uuid, known.name, known.power_state, known.domid, persistent=False, disks=disks, nics=nics
+        )
+
+    def vcpus(self) -> Sequence[XlVcpu]:
+        return []
+
+    def pause(self, domid: int) -> bool:
+        self._running(domid).pauses += 1
+        return True
+
+    def unpause(self, domid: int) -> bool:
+        self._running(domid).pauses -= 1
+        return True
+
+    def _running(self, domid: int) -> FakeDomain:
+        return next(
+            one for one in self._xen.domains.values() if one.live is not None and one.ID() == domid
+        )
+
+
 class FakeXen:
     """A Xen with its control domain; `connection` is what ``libvirt.open`` would have given."""
 
@@ -267,6 +347,7 @@ class FakeXen:
         self._callbacks: dict[int, tuple[int, Callable[..., None]]] = {}
         self.connection: Mock = mocker.create_autospec(libvirt.virConnect, instance=True)
         self.connection.isAlive.side_effect = lambda: int(self.alive)
+        self.connection.getInfo.return_value = ["x86_64", 16384, 4, 2000, 1, 1, 4, 1]
         self.connection.getFreeMemory.return_value = 8 * 2**30
         self.connection.listAllDomains.side_effect = self._list
         self.connection.lookupByUUIDString.side_effect = lambda uuid: self._by("uuid", uuid)

@@ -14,9 +14,16 @@ import pytest
 from pytest_mock import MockerFixture
 
 from agent.errors import HostOffline, XenError
+from agent.ports import GuestReading
 from drivers import counters
+from drivers.census import Census
 from drivers.counters import DomainCounters
+from drivers.guests import Guests
 from drivers.meters import DEVICES_SECONDS, GAP_SECONDS, OLD_SECONDS, Machine, Sample, SampledMeters, between
+from drivers.vcpus import Vcpu
+from drivers.xen_counters import XenCounters
+from drivers.xl import Xl
+from tests.drivers.test_xen_counters import back_end
 
 MIB = 1024 * 1024
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
@@ -50,6 +57,15 @@ def test_rates_are_kibibytes_a_second() -> None:
     assert reading.domains[UUID].disks == {"xvda": (2.0, 0.0)}
     assert reading.domains[UUID].nics == {"00:16:3e:00:00:01": (1.0, 3.0)}
     assert reading.host.interfaces == {"eth0": (4.0, 0.0)}
+
+
+def test_what_was_read_late_is_measured_from_when_it_was_read() -> None:
+    before = sample(10, cpu_ns=0, vcpus_ns={0: 0}, disks={"xvda": (0, 0)}, cpu_at=10.5, disks_at=11.0)
+    late = {"cpu_ns": SECOND_NS, "vcpus_ns": {0: SECOND_NS}, "cpu_at": 12.5, "disks": {"xvda": (4096, 0)}}
+    reading = between(before, sample(11, **late, disks_at=15.0))
+    assert reading.domains[UUID].VCPUs_utilisation == {0: 0.5}
+    assert reading.domains[UUID].disks == {"xvda": (1.0, 0.0)}
+    assert set(reading.host.cpus.values()) == {0.125}
 
 
 def test_a_reboot_makes_no_rates_at_all() -> None:
@@ -89,45 +105,20 @@ def test_the_simulated_hosts_processors_show_this_machines_mean() -> None:
 # --- counters of Xen
 
 
-@pytest.mark.parametrize(
-    ("number", "target"),
-    [
-        (51712, "xvda"),
-        (51728, "xvdb"),
-        (51952, "xvdp"),
-        (1 << 28 | 16 << 8, "xvdq"),
-        (1 << 28 | 26 << 8, "xvdaa"),
-        (768, "hda"),
-        (832, "hdb"),
-        (5632, "hdc"),
-        (5696, "hdd"),
-        (2048, "sda"),
-        (2064, "sdb"),
-        (1, ""),
-    ],
-)
-def test_xens_numbers_are_the_names_that_guests_know(number: int, target: str) -> None:
-    assert counters.target_of(number) == target
-
-
-def test_disks_are_counted_by_the_back_end(tmp_path: Path) -> None:
-    back_end(tmp_path, 1, 51712, read=8, written=2)
-    back_end(tmp_path, 1, 51728, read=0, written=1)
-    back_end(tmp_path, 12, 768, read=5, written=5)
-    (tmp_path / "vif-1-0").mkdir()
-    (tmp_path / "vbd-3-51712").mkdir()
-    assert counters.xen_disks(tmp_path) == {1: {"xvda": (4096, 1024), "xvdb": (0, 512)}, 12: {"hda": (2560, 2560)}}
-    assert counters.xen_disks(tmp_path / "nothing") == {}
-
-
 def test_cards_are_found_by_name_and_hot_plugged_ones_by_place() -> None:
-    devices = counters.devices_of(DOMAIN, 7)
+    devices = counters.devices_of(DOMAIN, 7, {})
     assert devices.targets == ["xvda", "hdc"]
     assert devices.nics == {
         "00:16:3e:00:00:01": ("vif7.0", "vif7.0-emu"),
         "00:16:3e:00:00:02": ("vif7.1", "vif7.1-emu"),
         "00:16:3e:00:00:03": ("x3fa9c1.2", "x3fa9c1.2-emu"),
     }
+
+
+def test_a_hot_plugged_card_has_the_number_that_xen_gave_it() -> None:
+    devices = counters.devices_of(DOMAIN, 7, {"00:16:3e:00:00:02": 4, "00:16:3e:00:00:01": 9})
+    assert devices.nics["00:16:3e:00:00:02"] == ("vif7.4", "vif7.4-emu")
+    assert devices.nics["00:16:3e:00:00:01"] == ("vif7.0", "vif7.0-emu")
 
 
 DOMAIN = """<domain type='xen' id='7'><devices>
@@ -137,14 +128,6 @@ DOMAIN = """<domain type='xen' id='7'><devices>
 <interface type='bridge'><mac address='00:16:3e:00:00:02'/></interface>
 <interface type='bridge'><mac address='00:16:3e:00:00:03'/><target dev='x3fa9c1.2'/></interface>
 </devices></domain>"""
-
-
-def back_end(devices: Path, domid: int, number: int, *, read: int, written: int) -> None:
-    """The statistics of a made-up sysfs."""
-    statistics = devices / f"vbd-{domid}-{number}" / "statistics"
-    statistics.mkdir(parents=True, exist_ok=True)
-    (statistics / "rd_sect").write_text(f"{read}\n")
-    (statistics / "wr_sect").write_text(f"{written}\n")
 
 
 class Xen:
@@ -159,9 +142,12 @@ class Xen:
         self.domain.UUIDString.return_value = UUID
         self.domain.ID.return_value = 7
         self.domain.XMLDesc.return_value = DOMAIN
-        self.domain.getCPUStats.return_value = [{"cpu_time": 0}, {"cpu_time": 0}, {"cpu_time": 0}]
         # What the stock wrapper of a Xen connection answers.
         self.domain.vcpus.side_effect = refusal(libvirt.VIR_ERR_NO_SUPPORT)
+        self.vcpus: list[Vcpu] = []
+        self.guests = mocker.create_autospec(Guests, instance=True)
+        self.guests.cards.return_value = {}
+        self.guests.reading.return_value = None
         self.handle = mocker.create_autospec(libvirt.virConnect, instance=True)
         self.handle.getInfo.return_value = ["x86_64", 4096, 4, 2000, 1, 1, 4, 1]
         self.handle.getCapabilities.return_value = "<capabilities/>"
@@ -172,12 +158,23 @@ class Xen:
         self.use(0)
         self.meters = SampledMeters(
             Mock(handle=self.handle, suspect=lambda: not self.alive),
-            simulated=False,
-            sys=sys,
+            self.counters(sys),
             clock=lambda: self.now,
             pause=self.pause,
         )
         self.meanwhile: Callable[[], None] = lambda: None
+
+    def counters(self, sys: Path) -> XenCounters:
+        """What counts the domains of this host, which has no xl and no device models."""
+        return XenCounters(
+            Xl(None),
+            Census(Xl(None)),
+            self.guests,
+            sys=sys,
+            run=sys / "run",
+            clock=lambda: self.now,
+            vcpus_of=lambda domain, count: self.vcpus[:count],
+        )
 
     def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -188,7 +185,7 @@ class Xen:
         """Let the guest have used its first CPU that long, read that many sectors and received that many bytes."""
         used = int(seconds * SECOND_NS)
         self.domain.info.return_value = [1, 524288, 262144, 2, used]
-        self.domain.getCPUStats.return_value = [{"cpu_time": used}, {"cpu_time": 0}, {"cpu_time": 0}]
+        self.vcpus = [Vcpu(0, used, 3, True, False), Vcpu(1, 0, 1, False, True), Vcpu(2, 0, 0, False, False)]
         back_end(self.devices, 7, 51712, read=read, written=0)
         # The host's end sends what the guest receives.
         self.cards.return_value = {"lo": (1, 1), "eth0": (0, 0), "vif7.0": (0, received), "x3fa9c1.2": (0, 0)}
@@ -205,7 +202,8 @@ def test_the_first_reading_takes_two_samples(xen: Xen) -> None:
     assert xen.pauses == [GAP_SECONDS]
     domain = reading.domains[UUID]
     assert domain.VCPUs_utilisation == {0: 0.5, 1: 0.0}
-    assert (domain.memory_actual, domain.VCPUs_CPU) == (256 * MIB, {})
+    assert (domain.memory_actual, domain.VCPUs_CPU) == (256 * MIB, {0: 3, 1: 1})
+    assert domain.VCPUs_flags == {0: ("online", "running"), 1: ("online", "blocked")}
     assert domain.disks == {"xvda": (16.0, 0.0)}
     assert domain.nics["00:16:3e:00:00:01"] == (4.0, 0.0)
     assert reading.host.cpus == dict.fromkeys(range(4), 0.125)
@@ -260,6 +258,12 @@ def test_a_card_plugged_in_meanwhile_is_found(xen: Xen) -> None:
         xen.now += DEVICES_SECONDS + 1
         reading = xen.meters.read()
     assert set(reading.domains[UUID].nics) == {"00:16:3e:00:00:01", "00:16:3e:00:00:03"}
+
+
+def test_what_the_guest_says_of_its_memory_is_read_with_the_rest(xen: Xen) -> None:
+    xen.guests.reading.return_value = GuestReading(memory={"total": "79332", "free": "45400"})
+    assert xen.meters.read().domains[UUID].guest_memory == {"total": "79332", "free": "45400"}
+    xen.guests.reading.assert_called_with(UUID, 7)
 
 
 def test_many_readers_share_one_measurement(xen: Xen) -> None:
