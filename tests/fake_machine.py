@@ -338,6 +338,7 @@ class FakeMeters(Failing):
                 seen.memory,
                 {disk.target: (10.0, 20.0) for disk in seen.disks},
                 {nic.MAC: (1.0, 2.0) for nic in seen.nics},
+                {} if seen.guest is None else seen.guest.memory,
             )
             for uuid, seen in self._domains.known.items()
             if seen.power_state is PowerState.RUNNING

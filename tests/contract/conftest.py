@@ -16,10 +16,13 @@ from agent import classes as c
 from agent.classes.enums import PowerState
 from agent.ports import Domains, SeenDomain
 from agent.store.store import Store
+from drivers.census import Census
 from drivers.connection import Connection
 from drivers.domains import LibvirtDomains
+from drivers.guests import Guests
 from drivers.simulator import SimulatedDomains
-from tests.drivers.fake_xen import FakeXen
+from drivers.xen import XenDomains
+from tests.drivers.fake_xen import FakeXen, FakeXl
 from tests.drivers.machines import Machines
 
 
@@ -83,6 +86,21 @@ def fake_xen(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterato
 
 
 @contextmanager
+def fake_xen_with_xl(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterator[Bench]:
+    """The same on this host, where xl is asked too, and its last count is a little old."""
+    xen = FakeXen(mocker)
+    xl = FakeXl(xen)
+    census = Census(xl, period_seconds=0.05)
+    connection = Connection("xen:///system", opener=lambda uri: xen.connection)
+    domains = XenDomains(connection, xl, census, Guests())
+    connection.start()
+    census.start()
+    yield Bench(domains, machines, xen.define, lambda uuid: xen.domains[uuid].XMLDesc(2))
+    census.close()
+    connection.close()
+
+
+@contextmanager
 def simulator(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterator[Bench]:
     """libvirt's own test hypervisor. A file names it, so that its state is nobody else's."""
     (folder / "node.xml").write_text("<node/>")
@@ -98,7 +116,7 @@ def simulator(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterat
     connection.close()
 
 
-@pytest.fixture(params=[fake_xen, simulator], ids=lambda make: make.__name__)
+@pytest.fixture(params=[fake_xen, fake_xen_with_xl, simulator], ids=lambda make: make.__name__)
 def bench(request: pytest.FixtureRequest, store: Store, tmp_path: Path, mocker: MockerFixture) -> Iterator[Bench]:
     """Each hypervisor in turn."""
     with request.param(Machines(store), tmp_path, mocker) as made:

@@ -328,9 +328,7 @@ class FakeXl(Xl):
         return True
 
     def _running(self, domid: int) -> FakeDomain:
-        return next(
-            one for one in self._xen.domains.values() if one.live is not None and one.ID() == domid
-        )
+        return next(one for one in self._xen.domains.values() if one.live is not None and one.ID() == domid)
 
 
 class FakeXen:

@@ -147,10 +147,14 @@ class FakeXenstored:
                 self.watches[connection.fileno(), path, words[1]] = connection
                 self._send(connection, kind, number, b"OK\0")
                 self._send(connection, EVENT, 0, f"{words[0]}\0{words[1]}\0".encode())
-            case _ if kind == UNWATCH and self.watches.pop((connection.fileno(), path, words[1]), None):
+            case _ if kind == UNWATCH and self._forget((connection.fileno(), path, words[1])):
                 self._send(connection, kind, number, b"OK\0")
             case _:
                 self._send(connection, ERROR, number, b"ENOENT\0")
+
+    def _forget(self, watch: tuple[int, Node, str]) -> bool:
+        """Whether there was such a watch; there is no more."""
+        return self.watches.pop(watch, None) is not None
 
     @staticmethod
     def _part(listed: bytes, offset: int) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from agent.ports import GuestReading
 from drivers.guests import REQUESTS, TEXT_LIMIT, Guests, read
 from drivers.xenstore import Xenstore
-from tests.drivers.fake_xenstored import FakeXenstored
+from tests.drivers.fake_xenstored import FakeXenstored, Node
 
 WEB, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 MAC = "00:16:3e:00:02:01"
@@ -146,7 +146,7 @@ def test_what_is_told_is_cleaned_and_capped(daemon: FakeXenstored) -> None:
 
 def test_very_many_names_cost_no_more_than_a_few(daemon: FakeXenstored) -> None:
     root = ("local", "domain", "7")
-    many = {(*root, "attr", f"junk{number}"): b"x" * 25 for number in range(30_000)}
+    many: dict[Node, bytes] = {(*root, "attr", f"junk{number}"): b"x" * 25 for number in range(30_000)}
     many |= {(*root, "control", f"feature-{number}"): b"1" for number in range(30_000)}
     many |= {(*root, "attr", "vif", str(card), "ipv4", str(n)): b"10.0.0.1" for card in range(100) for n in range(100)}
     many |= {(*root, "device", "vbd", str(number), "state"): b"1" for number in range(30_000)}

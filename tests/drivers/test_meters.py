@@ -61,8 +61,9 @@ def test_rates_are_kibibytes_a_second() -> None:
 
 def test_what_was_read_late_is_measured_from_when_it_was_read() -> None:
     before = sample(10, cpu_ns=0, vcpus_ns={0: 0}, disks={"xvda": (0, 0)}, cpu_at=10.5, disks_at=11.0)
-    late = {"cpu_ns": SECOND_NS, "vcpus_ns": {0: SECOND_NS}, "cpu_at": 12.5, "disks": {"xvda": (4096, 0)}}
-    reading = between(before, sample(11, **late, disks_at=15.0))
+    used: dict[int, int] = {0: SECOND_NS}
+    after = sample(11, cpu_ns=SECOND_NS, vcpus_ns=used, cpu_at=12.5, disks={"xvda": (4096, 0)}, disks_at=15.0)
+    reading = between(before, after)
     assert reading.domains[UUID].VCPUs_utilisation == {0: 0.5}
     assert reading.domains[UUID].disks == {"xvda": (1.0, 0.0)}
     assert set(reading.host.cpus.values()) == {0.125}
