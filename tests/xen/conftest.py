@@ -9,26 +9,21 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import XenAPI
 
 from lab.cli import run_folder
 from lab.dom0 import Dom0
 from lab.emulator import Emulator
 from lab.progress import CannotEmulate
+from tests.xen.installed import PASSWORD, PATIENCE_SECONDS, USER, InstalledAgent, wait_until
+from tests.xen.machines import Machine, Workshop
 
 PROJECT = Path(__file__).parent.parent.parent
 LAB = PROJECT / "lab" / "lab"
-PATIENCE_SECONDS = 600.0
-"""An emulated machine on busy processors is slow; that is no failure."""
-USER = "root"
-PASSWORD = "lab"
 CONFIGURATION = """
 connect = "xen:///system"
 listen = ["unix:/run/xen-host-agent/socket", "https://0.0.0.0:8443"]
@@ -44,14 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(3 * PATIENCE_SECONDS))
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for a condition for as long as emulation may need; fail naming it."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"never came true: {what}"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")
@@ -80,37 +67,6 @@ def _progress_shown(request: pytest.FixtureRequest) -> Iterator[None]:
         with capture.global_and_fixture_disabled():
             print(file=sys.stderr)
             yield
-
-
-@dataclass(frozen=True)
-class InstalledAgent:
-    """The agent's service in dom0, and the way to it from outside."""
-
-    dom0: Dom0
-    url: str
-
-    @contextmanager
-    def session(self) -> Iterator[XenAPI.Session]:
-        """A session of the pool admin, with the stock client."""
-        session = XenAPI.Session(self.url, ignore_ssl=True)
-        session.xenapi.login_with_password(USER, PASSWORD)
-        try:
-            yield session
-        finally:
-            session.xenapi.session.logout()
-            session._ServerProxy__close()  # its connection; the name is Python's for ServerProxy's private method
-
-    def answers(self) -> bool:
-        """Can one log in."""
-        try:
-            with self.session():
-                return True
-        except OSError:
-            return False
-
-    def log(self) -> str:
-        """What the service logged last, for those who wonder why a test failed."""
-        return self.dom0.run("journalctl --unit xen-host-agent --no-pager --lines 200", check=False).stdout
 
 
 @pytest.fixture(scope="session")
@@ -150,3 +106,39 @@ def _wheel_of_this_checkout(folder: Path) -> Path:
     )
     assert built.returncode == 0, built.stderr
     return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def workshop(agent: InstalledAgent) -> Iterator[Workshop]:
+    """Where machines are made through the API; those that are left at the end are removed."""
+    with agent.session() as session:
+        workshop = Workshop(agent, session).prepare()
+        yield workshop
+        workshop.close()
+
+
+@pytest.fixture(scope="session")
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of guest; tests are grouped by it, so that one guest at a time needs the processors."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_machine(workshop: Workshop, kind: str) -> Iterator[Machine]:
+    """One machine of the kind for all tests of it: booting is what costs. With a disk, a card and a second VCPU."""
+    machine = workshop.make(kind, VCPUs_max="2")
+    machine.add_disk()
+    yield machine
+    machine.remove()
+
+
+@pytest.fixture
+def machine(shared_machine: Machine) -> Machine:
+    """The machine of the kind, running, its guest answering."""
+    return shared_machine.bring_up()
+
+
+@pytest.fixture
+def halted_machine(shared_machine: Machine) -> Machine:
+    """The machine of the kind, halted."""
+    return shared_machine.halt()

@@ -1,4 +1,4 @@
-"""The lab's tiny guest as a machine of the agent's: made, changed and ended through the API, from outside, over the network.
+"""The lab's tiny guest as a machine of the agent's: made, changed and ended through the API, from outside.
 
 What a guest says of itself comes over dom0, from the guest (docs/xen.md tells what it can be asked).
 """
@@ -11,14 +11,11 @@ from typing import Any
 import XenAPI
 
 from lab.dom0 import Dom0
-from tests.xen.conftest import InstalledAgent, wait_until
+from tests.xen.installed import InstalledAgent, wait_until
 
 MIB = 1 << 20
-KINDS = ("pv", "pvh", "hvm")
-"""VM.domain_type of each kind of guest."""
 KERNELS = "/boot/lab"
 """A folder that the agent takes kernels from; the lab's are linked there by `Workshop.prepare`."""
-DISK_TARGETS = {"pv": "xvda", "pvh": "xvda", "hvm": "xvda"}
 
 
 @dataclass
@@ -66,6 +63,28 @@ class Machine:
         if not paused:
             self.wait_until_it_answers()
         return self
+
+    def bring_up(self) -> Machine:
+        """Running and answering, from whatever state it is in."""
+        match self.power_state:
+            case "Halted":
+                self.api.VM.start(self.vm, False, False)
+            case "Suspended":
+                self.api.VM.resume(self.vm, False, False)
+            case "Paused":
+                self.api.VM.unpause(self.vm)
+        self.wait_until_it_answers()
+        return self
+
+    def halt(self) -> Machine:
+        """Off, from whatever state it is in."""
+        if self.power_state != "Halted":
+            self.api.VM.hard_shutdown(self.vm)
+        return self
+
+    def wait_for_another_boot(self, before: str) -> None:
+        """Until the guest answers, and it is not the one that was booted as `before`."""
+        wait_until(lambda: self.state().get("boot", before) != before, f"the {self.kind} guest was booted anew")
 
     def wait_until_it_answers(self) -> dict[str, str]:
         """Until its user space is there: a guest asked to go off earlier never does."""
@@ -135,7 +154,9 @@ class Workshop:
         found = self.api.SR.get_by_name_label("lab disks")
         [host] = self.api.host.get_all()
         place = {"location": "/var/lib/libvirt/images"}
-        self.SR = found[0] if found else self.api.SR.create(host, place, "0", "lab disks", "", "file", "user", False, {})
+        self.SR = (
+            found[0] if found else self.api.SR.create(host, place, "0", "lab disks", "", "file", "user", False, {})
+        )
         return self
 
     def make(self, kind: str, name: str = "", *, memory: int = 0, card: bool = True, **fields: Any) -> Machine:

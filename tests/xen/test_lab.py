@@ -9,7 +9,7 @@ import pytest
 
 from lab.dom0 import Dom0
 from lab.image import LAB
-from tests.xen.conftest import InstalledAgent, wait_until
+from tests.xen.installed import InstalledAgent, wait_until
 
 ADDRESS = "10.0.2.150"
 DISK = "/var/lib/libvirt/images/tiny.img"

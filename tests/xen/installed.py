@@ -1,0 +1,56 @@
+"""The agent's service in dom0, as those outside reach it; and waiting, for as long as emulation may need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import XenAPI
+
+from lab.dom0 import Dom0
+
+PATIENCE_SECONDS = 600.0
+"""An emulated machine on busy processors is slow; that is no failure."""
+USER = "root"
+PASSWORD = "lab"
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for a condition for as long as emulation may need; fail naming it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"never came true: {what}"
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class InstalledAgent:
+    """The agent's service in dom0, and the way to it from outside."""
+
+    dom0: Dom0
+    url: str
+
+    @contextmanager
+    def session(self) -> Iterator[XenAPI.Session]:
+        """A session of the pool admin, with the stock client."""
+        session = XenAPI.Session(self.url, ignore_ssl=True)
+        session.xenapi.login_with_password(USER, PASSWORD)
+        try:
+            yield session
+        finally:
+            session.xenapi.session.logout()
+            session._ServerProxy__close()  # its connection; the name is Python's for ServerProxy's private method
+
+    def answers(self) -> bool:
+        """Can one log in."""
+        try:
+            with self.session():
+                return True
+        except OSError:
+            return False
+
+    def log(self) -> str:
+        """What the service logged last, for those who wonder why a test failed."""
+        return self.dom0.run("journalctl --unit xen-host-agent --no-pager --lines 200", check=False).stdout

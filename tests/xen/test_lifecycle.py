@@ -1,0 +1,215 @@
+"""The life of a machine on a real Xen, for each kind of guest: what README's table says, row by row.
+
+The tests of a kind share one machine, and run in the order in which they are written, which spares most boots; each
+brings the machine to where it needs it, so each can be run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.dom0 import Dom0
+from tests.xen.installed import wait_until
+from tests.xen.machines import KERNELS, Machine, Workshop
+from tests.xen.works import operation, refusal
+
+
+@operation("create, start", "start paused, unpause")
+def test_a_machine_starts_paused_and_its_guest_comes_up_when_let_go(halted_machine: Machine) -> None:
+    machine = halted_machine.start(paused=True)
+    assert machine.power_state == "Paused"
+    assert machine.dom0.run(f"xl domname {machine.domid}").stdout.strip() == machine.api.VM.get_name_label(machine.vm)
+    assert "--p---" in machine.dom0.run(f"xl list {machine.domid}").stdout
+    machine.api.VM.unpause(machine.vm)
+    assert machine.power_state == "Running"
+    assert machine.wait_until_it_answers()["type"] == machine.kind.upper()
+
+
+@operation("console text")
+def test_what_the_guest_prints_reaches_the_console_of_the_api(machine: Machine) -> None:
+    [terminal] = [
+        record
+        for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
+        if record["protocol"] == "vt100"
+    ]
+    # The line reads back what is typed: an HVM guest's kernel has no serial console here, its shell has none either.
+    machine.run(
+        "echo a word from inside >/dev/ttyS0" if machine.kind == "hvm" else "echo a word from inside >/dev/hvc0"
+    )
+    heard = machine.dom0.run(f"timeout 20 grep -m 1 'a word from inside' {terminal['location']}", check=False).stdout
+    assert "a word from inside" in heard
+
+
+@operation("VNC")
+def test_a_screen_answers_where_the_api_says(machine: Machine) -> None:
+    [screen] = [
+        record["location"]
+        for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
+        if record["protocol"] == "rfb"
+    ]
+    host, _, port = screen.rpartition(":")
+    greeting = f"import socket; print(socket.create_connection(({host!r}, {port}), 60).recv(12).decode())"
+    assert machine.dom0.run(f'python3 -c "{greeting}"').stdout.startswith("RFB 003.")
+
+
+@refusal("VNC")
+def test_a_guest_without_graphics_has_no_screen(machine: Machine) -> None:
+    consoles = map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
+    assert [console["protocol"] for console in consoles] == ["vt100"]
+
+
+@operation("pause, unpause")
+def test_a_paused_guest_stands_still_and_goes_on_when_let_go(machine: Machine) -> None:
+    before = machine.state()
+    machine.api.VM.pause(machine.vm)
+    assert machine.power_state == "Paused"
+    assert "--p---" in machine.dom0.run(f"xl list {machine.domid}").stdout
+    machine.api.VM.unpause(machine.vm)
+    assert machine.power_state == "Running"
+    after = machine.wait_until_it_answers()
+    assert after["boot"] == before["boot"]
+    assert int(after["ticks"]) >= int(before["ticks"])
+
+
+@operation("suspend to disk, resume")
+def test_a_suspended_guest_goes_on_with_its_memory_intact(machine: Machine) -> None:
+    before = machine.state()
+    machine.run("echo remembered >/run/word")
+    machine.api.VM.suspend(machine.vm)
+    assert machine.power_state == "Suspended"
+    assert machine.dom0.run(f"xl domid '{machine.api.VM.get_name_label(machine.vm)}'", check=False).returncode != 0
+    machine.api.VM.resume(machine.vm, False, False)
+    assert machine.power_state == "Running"
+    after = machine.wait_until_it_answers()
+    assert after["boot"] == before["boot"]
+    assert int(after["ticks"]) >= int(before["ticks"])
+    assert machine.run("cat /run/word").strip() == "remembered"
+
+
+@operation("reboot from inside")
+def test_a_guest_that_reboots_itself_is_the_same_machine_in_a_new_domain(machine: Machine) -> None:
+    before, domid = machine.state(), machine.domid
+    machine.run("leave reboot")
+    machine.wait_for_another_boot(before["boot"])
+    machine.wait_for("Running")
+    wait_until(lambda: machine.domid not in (domid, -1), "the API has the new domain")
+
+
+@operation("clean reboot")
+def test_a_guest_reboots_when_asked(machine: Machine) -> None:
+    before, domid = machine.state(), machine.domid
+    machine.api.VM.clean_reboot(machine.vm)
+    assert machine.power_state == "Running"
+    assert machine.domid not in (domid, -1)
+    machine.wait_for_another_boot(before["boot"])
+
+
+@operation("power off from inside")
+def test_a_guest_that_powers_itself_off_leaves_a_halted_machine(machine: Machine) -> None:
+    machine.run("leave poweroff")
+    machine.wait_for("Halted")
+    assert machine.domid == -1
+
+
+@operation("hard reboot", "hard shutdown")
+def test_the_plug_is_pulled_whether_the_guest_is_ready_or_not(halted_machine: Machine) -> None:
+    machine = halted_machine
+    machine.api.VM.start(machine.vm, False, False)
+    domid = machine.domid
+    machine.api.VM.hard_reboot(machine.vm)
+    assert machine.power_state == "Running"
+    assert machine.domid not in (domid, -1)
+    machine.api.VM.hard_shutdown(machine.vm)
+    assert machine.power_state == "Halted"
+    assert machine.api.VM.get_uuid(machine.vm) not in machine.dom0.run("xl list -v").stdout
+
+
+@operation("clean shutdown")
+def test_a_guest_goes_off_when_asked(machine: Machine) -> None:
+    machine.api.VM.clean_shutdown(machine.vm)
+    assert machine.power_state == "Halted"
+    assert machine.domid == -1
+
+
+def crash(machine: Machine, action: str) -> tuple[str, int]:
+    """Have the guest crash under this action; its boot id and its domain's until then."""
+    machine.halt()
+    machine.api.VM.set_actions_after_crash(machine.vm, action)
+    boot, domid = machine.start().state()["boot"], machine.domid
+    machine.run("leave crash")
+    return boot, domid
+
+
+@operation("crash: destroy")
+def test_a_crashed_guest_is_destroyed(shared_machine: Machine) -> None:
+    crash(shared_machine, "destroy")
+    shared_machine.wait_for("Halted")
+
+
+@operation("crash: restart")
+def test_a_crashed_guest_is_restarted(shared_machine: Machine) -> None:
+    boot, domid = crash(shared_machine, "restart")
+    shared_machine.wait_for_another_boot(boot)
+    wait_until(lambda: shared_machine.domid not in (domid, -1), "the API has the new domain")
+    assert shared_machine.power_state == "Running"
+
+
+@operation("crash: preserve")
+def test_a_crashed_guest_is_preserved_to_be_looked_at_and_can_be_taken_away(shared_machine: Machine) -> None:
+    _, domid = crash(shared_machine, "preserve")
+    wait_until(lambda: "c-" in shared_machine.dom0.run(f"xl list {domid}").stdout, "Xen has the crashed domain")
+    shared_machine.wait_for("Halted")
+    assert shared_machine.dom0.run(f"xl list {domid}", check=False).returncode == 0
+    shared_machine.api.VM.start(shared_machine.vm, False, False)
+    assert shared_machine.domid != domid
+
+
+@pytest.fixture
+def dumps(dom0: Dom0) -> Iterator[str]:
+    """The folder where libvirt's Xen driver writes the memory of crashed guests."""
+    folder = "/var/lib/libvirt/libxl/dump"
+    dom0.run(f"rm -rf {folder}/*")
+    yield folder
+    dom0.run(f"rm -rf {folder}/*")
+
+
+@operation("crash: coredump, then destroy or restart")
+def test_a_crashed_guest_leaves_its_memory(shared_machine: Machine, dumps: str) -> None:
+    crash(shared_machine, "coredump_and_destroy")
+    shared_machine.wait_for("Halted")
+    wait_until(lambda: shared_machine.dom0.run(f"ls {dumps}").stdout.count("\n") == 1, "the memory was written")
+    boot, _ = crash(shared_machine, "coredump_and_restart")
+    shared_machine.wait_for_another_boot(boot)
+    assert shared_machine.dom0.run(f"ls {dumps}").stdout.count("\n") == 2
+
+
+@operation("boot by pygrub")
+def test_a_guest_boots_from_its_disk_by_pygrub(workshop: Workshop, kind: str) -> None:
+    machine = workshop.make(kind, PV_kernel="", PV_ramdisk="", PV_args="", PV_bootloader="pygrub")
+    vbd = machine.add_disk(64 << 20)
+    location = machine.api.VDI.get_location(machine.api.VBD.get_VDI(vbd))
+    address = f"ip4={machine.address}/24"
+    machine.dom0.run(
+        f"set -e; dd if=/var/lib/lab/pygrub.img of={location} conv=notrunc,sparse status=none; "
+        f"grep -qao ip4= {location} || true"
+    )
+    machine.api.VM.set_PV_bootloader_args(machine.vm, f"--args='console=hvc0 quiet {address}'")
+    machine.start()
+    assert address in machine.state()["command_line"]
+    machine.remove()
+
+
+@refusal("boot by pygrub")
+def test_no_other_guest_boots_by_a_program_of_the_host(workshop: Workshop, kind: str) -> None:
+    before = workshop.api.VM.get_all()
+    with pytest.raises(Exception, match="PV_bootloader"):
+        workshop.make(kind, PV_bootloader="pygrub")
+    assert workshop.api.VM.get_all() == before
+
+
+def test_the_kernels_of_these_guests_are_where_the_agent_takes_them_from(workshop: Workshop) -> None:
+    with pytest.raises(Exception, match="VALUE_NOT_SUPPORTED"):
+        workshop.make("pv", PV_kernel="/var/lib/lab/vmlinux")
+    assert workshop.dom0.run(f"ls {KERNELS}").stdout.split()
