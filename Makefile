@@ -69,9 +69,9 @@ test: venv
 	$(BIN)/mypy
 	$(BIN)/pytest -ra
 
-# The tests on a real Xen, in the lab. They take long where processors are slow.
+# The tests on a real Xen, in the lab, which is made and booted where it is not up. They take long where processors are slow.
 test-xen: venv
-	$(BIN)/pytest tests/xen
+	$(BIN)/pytest -ra tests/xen
 
 bench: venv
 	$(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from agent import cli
 from agent.classes.deviations import DEVIATIONS
 from agent.roles import Role
 from agent.users import Users
+from tests.xen import works
 
 ROOT = Path(__file__).parents[1]
 MAP_COLUMNS = 26
@@ -54,6 +56,17 @@ def test_every_module_is_on_the_map_or_in_a_folder_that_is(package: str) -> None
 def test_the_deviations_are_those_of_the_code() -> None:
     rows = "".join(f"| `{what}` | {why} |\n" for what, why in DEVIATIONS.items())
     assert section("deviations") == f"\n| what | how and why |\n| --- | --- |\n{rows}\n"
+
+
+def test_the_table_of_real_xen_is_the_one_that_its_tests_hold_to() -> None:
+    assert section("xen") == "\n" + "\n".join(works.table()) + "\n\n"
+
+
+def test_each_row_of_that_table_has_its_tests() -> None:
+    for module in sorted((ROOT / "tests" / "xen").glob("test_*.py")):
+        importlib.import_module(f"tests.xen.{module.stem}")  # which notes what it tests
+    assert set(works.OPERATIONS) == works.WORKING
+    assert {name for name, without in works.OPERATIONS.items() if without} == works.REFUSED
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -41,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(3 * PATIENCE_SECONDS))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """In one line, what was tried here and how it went."""
+    counts = {how: len(terminalreporter.getreports(how)) for how in ("passed", "failed", "error", "skipped")}
+    told = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
+    terminalreporter.write_line(f"On a real Xen, the agent as a service in dom0: {told or 'nothing was run'}.")
+
+
 @pytest.fixture(scope="session")
 def dom0(request: pytest.FixtureRequest) -> Iterator[Dom0]:
     """A running lab. Tests are skipped, with the reason, where this machine cannot emulate one."""
@@ -125,9 +132,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def shared_machine(workshop: Workshop, kind: str) -> Iterator[Machine]:
-    """One machine of the kind for all tests of it: booting is what costs. With a disk, a card and a second VCPU."""
-    machine = workshop.make(kind, VCPUs_max="2")
+    """One machine of the kind for all tests of it: booting is what costs. It may have a second VCPU."""
+    machine = workshop.make(kind, VCPUs_max="2", actions_after_crash="restart")
     machine.add_disk()
+    machine.add_drive()
     yield machine
     machine.remove()
 

@@ -104,6 +104,11 @@ class Machine:
             self.api.VBD.plug(vbd)
         return str(vbd)
 
+    def add_drive(self) -> str:
+        """An empty CD drive; returns the VBD. A PV or PVH guest sees nothing of it before it has a medium."""
+        record = {"VM": self.vm, "VDI": "OpaqueRef:NULL", "userdevice": "3", "mode": "RO", "type": "CD", "empty": True}
+        return str(self.api.VBD.create(record))
+
     def add_card(self, *, device: str = "0", MAC: str = "", **fields: Any) -> str:
         """A card on the bridge that dom0 is on; returns the VIF."""
         record = {"VM": self.vm, "network": self.workshop.network, "device": device, "MAC": MAC, **fields}

@@ -123,10 +123,7 @@ def test_weight_and_cap_reach_the_scheduler_at_once(machine: Machine) -> None:
 def test_a_medium_comes_to_a_running_guest_and_goes(machine: Machine) -> None:
     """A PV or PVH guest has no drive: for it the medium comes and goes as a disk."""
     api = machine.api
-    drive = api.VBD.create(
-        {"VM": machine.halt().vm, "VDI": "OpaqueRef:NULL", "userdevice": "3", "mode": "RO", "type": "CD", "empty": True}
-    )
-    machine.start()
+    [drive] = [vbd for vbd in api.VM.get_VBDs(machine.vm) if api.VBD.get_type(vbd) == "CD"]
     record = {"name_label": "a CD", "SR": machine.workshop.SR, "virtual_size": str(2 * MIB), "type": "user"}
     vdi = api.VDI.create(record)
     machine.dom0.run(f"echo first | dd of={api.VDI.get_location(vdi)} conv=notrunc status=none")
@@ -137,6 +134,4 @@ def test_a_medium_comes_to_a_running_guest_and_goes(machine: Machine) -> None:
     api.VBD.eject(drive)
     assert api.VBD.get_empty(drive)
     wait_until(lambda: machine.run(f"content {seen}", check=False).strip() == "", "the guest's drive is empty")
-    machine.halt()
-    api.VBD.destroy(drive)
     api.VDI.destroy(vdi)
