@@ -88,7 +88,7 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
         (["call", "VM"], "'VM' is no message; write it as Class.message"),
         (["call", "VM.start.now"], "is no message"),
         (["call", "--url", "127.0.0.1:8086", "VM.get_all"], "argument --url: '127.0.0.1:8086' is no address"),
-        (["reference", "--format", "html"], "invalid choice: 'html'"),
+        (["reference", "--format", "pdf"], "invalid choice: 'pdf'"),
     ],
 )
 def test_a_wrong_use_ends_with_2(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
