@@ -128,6 +128,34 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        ([], "XenAPI reference of xen-host-agent "),
+        (["--format", "text"], "XenAPI reference of xen-host-agent "),
+        (["--format", "html"], "<!DOCTYPE html>\n<html"),
+        (["--format", "json"], "{\n"),
+    ],
+)
+def test_reference_prints_what_is_asked_for(
+    arguments: list[str], begin: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reference", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(begin)
+    assert "VM.start" in printed
+
+
+def test_the_page_can_be_printed_in_any_locale() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", "reference", "--format", "html"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.rstrip().endswith(b"</html>")
+
+
 # --- check-config
 
 

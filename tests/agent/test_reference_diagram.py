@@ -69,8 +69,8 @@ def complaints(drawing: Drawing, links: Sequence[Link]) -> list[str]:
                 found.append(f"line {number} leaves the drawing")
     for (m, one), (n, other) in combinations(enumerate(whole), 2):
         found += [f"lines {m} and {n} lie on each other" for a in one for b in other if lie_on_each_other(a, b)]
-    for link, line in zip(links, drawing.lines, strict=True):
-        for name, (x, y) in ((link.first, line[0]), (link.second, line[-1])):
+    for link, corners in zip(links, drawing.lines, strict=True):
+        for name, (x, y) in ((link.first, corners[0]), (link.second, corners[-1])):
             box = drawing.boxes[name]
             if x not in (box.x, box.x + box.width) or not box.top * ROW < y < box.top * ROW + box.height:
                 found.append(f"a line does not reach {name}")
@@ -119,7 +119,7 @@ def find(svg: Element, cls: str) -> list[Element]:
 
 
 def test_the_parts_of_the_diagram_keep_apart() -> None:
-    places = []
+    places: list[tuple[float, float, Drawing]] = []
     for x, y, drawing, _ in diagram.shelves(diagram.groups(API, contents.pairs(API))):
         for other_x, other_y, other in places:
             wide = overlap((x, x + drawing.width), (other_x, other_x + other.width))

@@ -6,6 +6,7 @@ longest path, their order by looking for few crossings, heights by least squares
 
 Every height is a number of rows, so that two lines can only lie on each other where one turns into the row of the
 other; `_tracks` orders the turns so that this does not happen. Boxes and lines therefore never overlap.
+Slightly over the usual size: it is one computation, and no step of it is of use without the others.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ class _Page(Pieces):
         return self._part(
             "about-enums",
             self.prose("Words are read in any letter case; the first is taken where an empty text is given."),
-            table(("Enum", "Words", "Meaning"), map(self._enum, self.enum_ids)),
+            table(("Enum", "Words", "Meaning"), map(self._enum, self.enum_ids), "enums"),
         )
 
     def _enum(self, enum: type[WireEnum]) -> Element:
@@ -339,7 +339,7 @@ class _Page(Pieces):
         return self._part(
             "about-errors",
             self.prose("The ErrorDescription of a failure is the code and its parameters, in this order and as text."),
-            table(("Code", "Parameters", "Meaning", "Named by"), map(self._error, self.error_ids)),
+            table(("Code", "Parameters", "Meaning", "Named by"), map(self._error, self.error_ids), "errors"),
         )
 
     def _error(self, error: XenErrorType) -> Element:

@@ -23,7 +23,7 @@ def lines(api: Api) -> Iterator[str]:
 
 
 def text(api: Api) -> Iterator[str]:
-    """The reference for a terminal: classes with their fields and messages; then relations, words, structs, errors."""
+    """The reference for a terminal: classes with their fields and messages; then relations, enums, structs, errors."""
     yield from _title(f"XenAPI reference of xen-host-agent {__version__}", "=")
     yield from _wrap(contents.counts(api))
     yield ""
@@ -61,7 +61,7 @@ def _lists(api: Api) -> Iterator[str]:
         destroyed = f"Destroying the {one.cls} {relation.destroyed}." if relation.destroyed else ""
         yield from _item(f"{one.name} ({one.cardinality}), {other.name} ({other.cardinality})", destroyed)
     yield ""
-    yield from _title("Words", "=")
+    yield from _title("Enums", "=")
     for enum in contents.enums(api):
         yield from _item(f"{enum.wire_name}: {', '.join(enum)}", contents.doc(enum))
     yield ""
