@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from agent.errors import CreateUnspecifiedAttribute, FieldTypeError, HandleInvalid, InvalidValue
-from agent.model.entity import Field
+from agent.model.api import Api
+from agent.model.entity import Entity, Field, Qualifier
 from agent.model.messages import Message
 from agent.model.reference import contents
 from agent.model.types import Bool, DateTime, Enum, Float, Int, Map, Mistyped, Record, Ref, Refused, Set, Type
@@ -104,10 +105,32 @@ def test_the_errors_that_a_text_names_come_first() -> None:
 
 def test_every_bound_field_makes_one_pair() -> None:
     bound = {
-        f"{f.owner}.{f.name}": f.bound for cls in API.classes.values() for f in cls.wire_fields.values() if f.bound
+        frozenset((f"{field.owner}.{field.name}", f"{kind.to}.{field.bound}"))
+        for cls in API.classes.values()
+        for field in cls.wire_fields.values()
+        for kind in (field.type.of if isinstance(field.type, Set) else field.type,)
+        if field.bound and isinstance(kind, Ref)
     }
-    assert {pair.other.name: pair.one.field for pair in contents.pairs(API)} == bound
-    assert len(contents.pairs(API)) == len(bound) > 15
+    found = [frozenset((pair.one.name, pair.other.name)) for pair in contents.pairs(API)]
+    assert set(found) == bound
+    assert len(found) == len(bound) > 15
+
+
+def test_two_sets_can_be_bound() -> None:
+    class Left(Entity):
+        """One side."""
+
+    class Right(Entity):
+        """The other side."""
+
+    for cls, name, other, back in ((Left, "rights", Right, "lefts"), (Right, "lefts", Left, "rights")):
+        field = Field(Qualifier.RUNTIME, "what belongs to it", bound=back, name=name, owner=cls.wire_name)
+        field.type = Set(Ref(other.wire_name))
+        cls.fields = cls.wire_fields = {name: field}
+    (pair,) = contents.pairs(Api({"Left": Left, "Right": Right}, {}))
+    assert {pair.one.name, pair.other.name} == {"Left.rights", "Right.lefts"}
+    assert (pair.one.cardinality, pair.other.cardinality) == ("zero or more", "zero or more")
+    assert pair.destroyed == ""
 
 
 def test_how_many_there_are_is_what_the_field_at_the_other_end_can_hold() -> None:

@@ -8,12 +8,11 @@ from itertools import combinations, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.model.entity import Entity
 from agent.model.reference import contents, diagram
 from agent.model.reference.contents import End, Relation
 from agent.model.reference.layout import FOOT, ROW, Box, Drawing, Link, draw
 from agent.model.reference.markup import Element
-from agent.model.types import Ref
+from agent.model.types import Ref, Set
 from tests.door import sealed
 
 API = sealed()
@@ -189,7 +188,9 @@ def test_a_line_has_the_sign_of_each_of_its_ends() -> None:
 
 def test_the_ends_are_those_of_the_declared_fields() -> None:
     for relation in contents.pairs(API):
-        cls: type[Entity] = API.classes[relation.other.cls]
-        kind = cls.fields[relation.other.field].type
-        assert isinstance(kind, Ref)
-        assert (kind.to, relation.one.optional) == (relation.one.cls, kind.nullable)
+        for end, back in ((relation.one, relation.other), (relation.other, relation.one)):
+            kind = API.classes[back.cls].fields[back.field].type
+            whole = kind.of if isinstance(kind, Set) else kind
+            assert isinstance(whole, Ref)
+            assert whole.to == end.cls
+            assert (end.many, end.optional) == (kind is not whole, kind is not whole or whole.nullable)
