@@ -225,11 +225,18 @@ def _add_reference(commands: Any) -> None:
         commands,
         "reference",
         "print every class and message that this build serves",
-        "Print the API from the table that the agent answers by: classes, fields, messages, roles.",
+        "Print the API from the table that the agent answers by: classes with their fields and messages, relations,\n"
+        "enums, errors, roles. No agent needs to run.\n\n"
+        "  text  for a terminal\n"
+        "  html  one page with the class diagram, to read in a browser, search and print; it needs no network\n"
+        "  json  for programs",
         """xen-host-agent reference | less
-        xen-host-agent reference --format json > api.json""",
+        xen-host-agent reference --format html > reference.html
+        xen-host-agent reference --format json > reference.json""",
     )
-    reference.add_argument("--format", choices=("text", "json"), default="text", help="(default: %(default)s)")
+    reference.add_argument(
+        "--format", choices=("text", "html", "json"), default="text", help="what to print (default: %(default)s)"
+    )
 
 
 def _add_check_config(commands: Any) -> None:

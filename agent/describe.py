@@ -1,4 +1,4 @@
-"""``xen-host-agent reference``: prints what this build serves. The format is ``agent.model.reference``'s."""
+"""``xen-host-agent reference``: prints what this build serves. The formats are those of ``agent.model.reference``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from agent.model import reference
 
 
 def run_reference(args: argparse.Namespace) -> int:
-    """Print the sealed table as text or JSON."""
+    """Print the sealed table as text, HTML or JSON."""
     api = messages.api()
-    if args.format == "json":
-        print(json.dumps(reference.data(api), indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(reference.text(api)))
+    match args.format:
+        case "html":
+            print(reference.html(api), end="")
+        case "json":
+            print(json.dumps(reference.data(api), indent=1, ensure_ascii=False))
+        case _:
+            print("\n".join(reference.text(api)))
     return 0

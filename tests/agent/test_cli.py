@@ -88,7 +88,7 @@ def test_the_version_is_the_distributions(capsys: pytest.CaptureFixture[str]) ->
         (["call", "VM"], "'VM' is no message; write it as Class.message"),
         (["call", "VM.start.now"], "is no message"),
         (["call", "--url", "127.0.0.1:8086", "VM.get_all"], "argument --url: '127.0.0.1:8086' is no address"),
-        (["reference", "--format", "html"], "invalid choice: 'html'"),
+        (["reference", "--format", "pdf"], "invalid choice: 'pdf'"),
     ],
 )
 def test_a_wrong_use_ends_with_2(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +126,34 @@ def test_a_reader_that_leaves_early_is_no_traceback() -> None:
     program = f"{sys.executable} -m agent reference --format json | head -c 10"
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        ([], "XenAPI reference of xen-host-agent "),
+        (["--format", "text"], "XenAPI reference of xen-host-agent "),
+        (["--format", "html"], "<!DOCTYPE html>\n<html"),
+        (["--format", "json"], "{\n"),
+    ],
+)
+def test_reference_prints_what_is_asked_for(
+    arguments: list[str], begin: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["reference", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(begin)
+    assert "VM.start" in printed
+
+
+def test_the_page_can_be_printed_in_any_locale() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", "reference", "--format", "html"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.rstrip().endswith(b"</html>")
 
 
 # --- check-config

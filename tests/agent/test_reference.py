@@ -1,24 +1,24 @@
-"""The printed reference: whatever is declared is in it, in every form."""
+"""The reference as text and as data: whatever is declared is in it. The page has ``test_reference_page``."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from agent import errors
+from agent import __version__, errors
 from agent.classes import VIF
 from agent.messages import api as sealed
 from agent.model import reference
 from agent.model.api import Api
 from agent.model.messages import Message
+from agent.model.reference import contents
+from agent.model.reference.text import WIDTH
 
 API: Api = sealed()
 TEXT = "\n".join(reference.text(API))
-MARKDOWN = "\n".join(reference.markdown(API))
 DATA: dict[str, Any] = reference.data(API)
 
 
@@ -39,7 +39,6 @@ def test_lines_has_one_line_a_message_in_order() -> None:
 @pytest.mark.parametrize("message", API.messages.values(), ids=lambda message: message.full_name)
 def test_every_message_is_in_every_form(message: Message) -> None:
     assert f" {message.line} " in f"{FLAT} "
-    assert f"- `{message.line}`" in MARKDOWN
     (found,) = [item for item in DATA["messages"] if item["name"] == message.full_name]
     assert found["doc"] == message.doc
     assert [param["type"] for param in found["params"]] == [param.type.name for param in message.params]
@@ -52,7 +51,6 @@ def test_every_field_and_every_text_is_in_every_form() -> None:
         assert [item["name"] for item in described[name]["fields"]] == list(cls.wire_fields)
         for field in cls.wire_fields.values():
             assert field.doc in FLAT
-            assert field.doc.replace("<", "&lt;") in MARKDOWN
 
 
 def test_a_verb_is_told_with_its_sentence_and_an_accessor_by_its_field_alone() -> None:
@@ -67,14 +65,12 @@ def test_errors_and_words_are_in_every_form() -> None:
     assert {item["code"] for item in DATA["errors"]} == codes
     for code in codes:
         assert f"  {code}(" in TEXT
-        assert f"| `{code}` |" in MARKDOWN
     assert {"vm_power_state", "vif_operations"} <= {item["name"] for item in DATA["enums"]}
     assert "vbd_mode: RW, RO" in TEXT
-    assert "| `vbd_mode` | `RW`, `RO` |" in MARKDOWN
 
 
 def test_text_fits_a_terminal() -> None:
-    assert [line for line in TEXT.splitlines() if len(line) > reference.WIDTH] == []
+    assert [line for line in TEXT.splitlines() if len(line) > WIDTH] == []
     assert [line for line in TEXT.splitlines() if line != line.rstrip()] == []
 
 
@@ -104,18 +100,27 @@ def test_data_is_json() -> None:
     }
 
 
-def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
-    width = 0
-    for line in MARKDOWN.splitlines():
-        if not line.startswith("|"):
-            width = 0
-            continue
-        cells = len(re.findall(r"(?<!\\)\|", line))
-        width = width or cells
-        assert cells == width, line
+def test_every_pair_of_bound_fields_is_told_with_how_many_there_are() -> None:
+    assert "network.VIFs (exactly one), VIF.network (zero or more) Destroying the network is refused." in FLAT
+    assert "VDI.VBDs (zero or one), VBD.VDI (zero or more)" in FLAT
+    assert "VM.snapshots (zero or one), VM.snapshot_of (zero or more) Destroying the VM makes the reference" in FLAT
+    for pair in contents.pairs(API):
+        assert f"{pair.one.name} ({pair.one.cardinality}), {pair.other.name} ({pair.other.cardinality})" in FLAT
 
 
-def test_text_of_a_message_that_would_be_a_tag_or_a_cell_is_shown_as_it_is() -> None:
-    odd = replace(API.messages["VIF.plug"], doc="Takes <b> and ``<c>`` | so on.", derived=False)
-    page = "\n".join(reference.markdown(Api(API.classes, {"VIF.plug": odd})))
-    assert "Takes &lt;b> and ``<c>`` | so on." in page
+def test_structs_of_one_name_are_both_told() -> None:
+    assert [item["name"] for item in DATA["structs"]].count("event record") == 2
+    assert "struct event_batch: event record set events, (string -> int) map valid_ref_counts, string token" in FLAT
+    assert "<class> record snapshot (not always)" in FLAT
+
+
+def test_the_text_begins_with_what_it_is_and_how_much_there_is() -> None:
+    title, rule, counts = TEXT.splitlines()[:3]
+    assert title == f"XenAPI reference of xen-host-agent {__version__}"
+    assert rule == "=" * len(title)
+    assert counts.startswith(f"{len(API.classes)} classes, ")
+    assert f" {len(API.messages):,} messages, " in counts
+
+
+def test_an_error_says_to_whom_the_front_door_gives_it() -> None:
+    assert re.search(r"SESSION_INVALID\(handle\) [^()]* Given by one that needs a session\.", FLAT)
