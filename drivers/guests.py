@@ -29,6 +29,10 @@ ROUND_SHARE = 0.5
 """The part of a round in which guests are read; those left have their turn first in the next."""
 SWEEP_SECONDS = 60.0
 """So often all are read, whatever the watches told."""
+ECHOES_SECONDS: Sequence[float] = (1.0, 3.0, 7.0, 15.0)
+"""After a device came or went, that is told again so much later: libvirt and xl show it once all is done, and tell
+nobody (libvirt 9.0.0, Xen 4.17).
+"""
 PAUSES_SECONDS: Sequence[float] = (1.0, 2.0, 5.0, 15.0, 30.0)
 """Between attempts to reach xenstore."""
 
@@ -76,6 +80,8 @@ class Told:
     reading: GuestReading
     cards: Mapping[str, int] = field(default_factory=dict)
     """The number of each card by MAC, as the back end has it: no guest can write this."""
+    devices: frozenset[str] = frozenset()
+    """The disks and cards that it has, as ``vbd/51712``."""
 
 
 class Folder:
@@ -116,7 +122,8 @@ def read(store: Xenstore, domid: str) -> Told | None:
         return None
     features = folder.names("control", _FEATURE.pattern, FEATURES)
     installed = folder.text("attr/PVAddons/Installed") == "1"
-    vbd, vif = (_connected(folder, kind) for kind in ("vbd", "vif"))
+    devices = {kind: folder.names(f"device/{kind}", r"\d{1,10}") for kind in ("vbd", "vif")}
+    vbd, vif = (_connected(folder, kind, numbers) for kind, numbers in devices.items())
     reading = GuestReading(
         os_version=folder.texts(_OS),
         PV_drivers_version=folder.texts(_DRIVERS),
@@ -128,15 +135,13 @@ def read(store: Xenstore, domid: str) -> Told | None:
         can_use_hotplug_vif=vif,
         last_updated=datetime.now(UTC).replace(microsecond=0),
     )
-    return Told(named[1], reading, _cards(store, domid))
+    there = frozenset(f"{kind}/{number}" for kind, numbers in devices.items() for number in numbers)
+    return Told(named[1], reading, _cards(store, domid), there)
 
 
-def _connected(folder: Folder, kind: str) -> bool:
+def _connected(folder: Folder, kind: str, numbers: Sequence[str]) -> bool:
     """Whether the guest's driver talks to one of its devices of this kind."""
-    return any(
-        folder.text(f"device/{kind}/{number}/state") == _CONNECTED
-        for number in folder.names(f"device/{kind}", r"\d{1,10}", DEVICES)
-    )
+    return any(folder.text(f"device/{kind}/{number}/state") == _CONNECTED for number in numbers[:DEVICES])
 
 
 def _addresses(folder: Folder) -> Iterator[tuple[str, str]]:
@@ -193,12 +198,16 @@ class Guests:
         round_seconds: float = ROUND_SECONDS,
         sweep_seconds: float = SWEEP_SECONDS,
         pauses_seconds: Sequence[float] = PAUSES_SECONDS,
+        echoes_seconds: Sequence[float] = ECHOES_SECONDS,
     ) -> None:
         self._connect = connect
         self._round_seconds = round_seconds
         self._sweep_seconds = sweep_seconds
         self._pauses_seconds = pauses_seconds
+        self._echoes_seconds = echoes_seconds
+        self._echoes: list[tuple[float, str]] = []
         self._watchers: list[Callable[[str], None]] = []
+        self._device_watchers: list[Callable[[str], None]] = []
         self._domain_watchers: list[Callable[[], None]] = []
         self._told: dict[int, Told] = {}
         self._stop = threading.Event()
@@ -218,6 +227,10 @@ class Guests:
     def watch(self, changed: Callable[[str], None]) -> None:
         """Call `changed` with the uuid of a domain whose guest tells something else, but for its memory alone."""
         self._watchers.append(changed)
+
+    def watch_devices(self, changed: Callable[[str], None]) -> None:
+        """Call `changed` with the uuid of a domain that got or lost a disk or a card, and again some seconds later."""
+        self._device_watchers.append(changed)
 
     def watch_domains(self, changed: Callable[[], None]) -> None:
         """Call `changed` when domains came or went."""
@@ -273,6 +286,7 @@ class Guests:
                 del waiting[domid]
                 if domid in followed:
                     self._note(int(domid), read(store, domid))
+            self._echo()
             self._stop.wait(max(0.0, began + self._round_seconds - time.monotonic()))
 
     def _recount(self, store: Xenstore, followed: set[str], waiting: dict[str, None]) -> None:
@@ -297,11 +311,20 @@ class Guests:
         before = self._told.get(domid)
         if told is None:
             return
-        if before is not None and before.reading == told.reading:
-            if before.reading.memory == told.reading.memory and before.cards == told.cards:
-                return
+        if before is None or before != told or before.reading.memory != told.reading.memory:
             self._told[domid] = told
-            return
-        self._told[domid] = told
-        for changed in self._watchers:
-            changed(told.uuid)
+        if before is None or before.reading != told.reading:
+            for changed in self._watchers:
+                changed(told.uuid)
+        if before is not None and before.devices != told.devices:
+            now = time.monotonic()
+            self._echoes += [(now + seconds, told.uuid) for seconds in (0.0, *self._echoes_seconds)]
+
+    def _echo(self) -> None:
+        """Tell of the devices whose time it is."""
+        now = time.monotonic()
+        due = {uuid for when, uuid in self._echoes if when <= now}
+        self._echoes = [(when, uuid) for when, uuid in self._echoes if when > now]
+        for uuid in due:
+            for changed in self._device_watchers:
+                changed(uuid)

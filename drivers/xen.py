@@ -53,6 +53,7 @@ class XenDomains(LibvirtDomains):
         self._described: dict[tuple[str, int], tuple[float, SeenDomain]] = {}
         census.watch(self._tell)
         guests.watch(self._tell)
+        guests.watch_devices(self._devices_changed)
 
     # --- seeing
 
@@ -65,8 +66,17 @@ class XenDomains(LibvirtDomains):
         for entry in counted.values():
             if entry.uuid not in known and (foreign := self._foreign(entry, DESCRIBED_SECONDS)) is not None:
                 found.append(foreign)
-        self._described = {key: told for key, told in self._described.items() if key[0] in counted}
+        for key in list(self._described):
+            if key[0] not in counted:
+                self._described.pop(key, None)
         return found
+
+    def _devices_changed(self, uuid: str) -> None:
+        """How a domain of xl was made is asked anew."""
+        for key in list(self._described):
+            if key[0] == uuid:
+                self._described.pop(key, None)
+        self._tell(uuid)
 
     def look(self, uuid: str) -> SeenDomain | None:
         """One domain as it is now; None if there is none."""

@@ -281,6 +281,8 @@ class FakeXl(Xl):
         self._xen = xen
         self.own: dict[str, XlDomain] = {}
         """Domains that were made with it."""
+        self.disks: tuple[SeenDisk, ...] = (SeenDisk("xvda", source="/srv/theirs.raw"),)
+        """Those of each."""
         self.fails = False
         self.runs = 0
         self.described = 0
@@ -311,9 +313,9 @@ class FakeXl(Xl):
         known = self.own.get(domain.uuid)
         if self.fails or known is None or known.domid != domain.domid:
             return None
-        disks, nics = (SeenDisk("xvda", source="/srv/theirs.raw"),), (SeenNic("00:16:3e:77:00:01", "xenbr0"),)
+        nics = (SeenNic("00:16:3e:77:00:01", "xenbr0"),)
         return SeenDomain(
-            known.uuid, known.name, known.power_state, known.domid, persistent=False, disks=disks, nics=nics
+            known.uuid, known.name, known.power_state, known.domid, persistent=False, disks=self.disks, nics=nics
         )
 
     def vcpus(self) -> Sequence[XlVcpu]:

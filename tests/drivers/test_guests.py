@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -181,13 +182,14 @@ def test_a_domain_without_a_uuid_is_none(daemon: FakeXenstored, vm: str) -> None
 class Listener:
     """Guests, and what was told of them."""
 
-    def __init__(self, daemon: FakeXenstored) -> None:
+    def __init__(self, daemon: FakeXenstored, echoes_seconds: Sequence[float] = ()) -> None:
         self.daemon = daemon
         self.guests = Guests(
             lambda: Xenstore.connect([daemon.path], timeout_seconds=0.5),
             round_seconds=0.02,
             sweep_seconds=1000,
             pauses_seconds=[0.02],
+            echoes_seconds=echoes_seconds,
         )
         self.told: list[str] = []
         self.counted = 0
@@ -238,6 +240,22 @@ def test_what_a_guest_tells_is_heard_and_told(daemon: FakeXenstored, listener: L
     tell(daemon, {"data/os_name": "two"})
     listener.wait_for(WEB)
     listener.wait_for_name("two")
+
+
+def test_devices_that_come_and_go_are_told_and_once_more_later(daemon: FakeXenstored) -> None:
+    """libvirt shows a device that was plugged in once all is done, which may be after xenstore has it."""
+    listener = Listener(daemon, echoes_seconds=[0.05])
+    tell(daemon, {"data/os_name": "one", "device/vbd/51712/state": "4", "device/vif/0/state": "4"})
+    told: queue.Queue[str] = queue.Queue()
+    listener.guests.watch_devices(told.put)
+    listener.guests.start()
+    listener.wait_for(WEB)
+    assert told.empty()
+    tell(daemon, {"device/vbd/51728/state": "1"})
+    assert [told.get(timeout=60) for _ in range(2)] == [WEB, WEB]
+    daemon.remove("/local/domain/7/device/vif/0")
+    assert [told.get(timeout=60) for _ in range(2)] == [WEB, WEB]
+    listener.guests.close()
 
 
 def test_memory_alone_is_kept_and_not_told(daemon: FakeXenstored, listener: Listener) -> None:

@@ -11,7 +11,7 @@ from pytest_mock import MockerFixture
 
 from agent.classes.enums import PowerState
 from agent.errors import OperationNotAllowed, VMBadPowerState
-from agent.ports import GuestReading, SeenDomain
+from agent.ports import GuestReading, SeenDisk, SeenDomain
 from drivers.census import Census
 from drivers.connection import Connection
 from drivers.guests import Guests
@@ -181,10 +181,10 @@ def test_changes_that_were_counted_or_told_are_reported(mocker: MockerFixture) -
     domains = XenDomains(connection, FakeXl(xen), census, guests)
     heard: list[str | None] = []
     domains.watch(heard.append)
-    for source in (census, guests):
-        (report,) = source.watch.call_args.args
+    for watch in (census.watch, guests.watch, guests.watch_devices):
+        (report,) = watch.call_args.args
         report(THEIRS)
-    assert heard == [THEIRS, THEIRS]
+    assert heard == [THEIRS, THEIRS, THEIRS]
 
 
 # --- domains of xl
@@ -215,6 +215,19 @@ def test_a_domain_of_xl_is_followed(host: Host) -> None:
     host.count()
     assert host.domains.look(THEIRS) is None
     assert THEIRS not in host.listed()
+
+
+def test_a_device_plugged_with_xl_is_shown_when_its_guest_has_it(host: Host) -> None:
+    host.xl.create(THEIRS)
+    host.count()
+    assert [disk.target for disk in host.look(THEIRS).disks] == ["xvda"]
+    heard: list[str | None] = []
+    host.domains.watch(heard.append)
+    host.xl.disks = (*host.xl.disks, SeenDisk("xvdb", source="/srv/more.raw"))
+    (devices_changed,) = host.guests.watch_devices.call_args.args
+    devices_changed(THEIRS)
+    assert heard == [THEIRS]
+    assert [disk.target for disk in host.look(THEIRS).disks] == ["xvda", "xvdb"]
 
 
 def test_a_domain_of_xl_that_went_meanwhile_is_none(host: Host) -> None:
