@@ -183,8 +183,12 @@ class Observer:
             if vm.ours:
                 self.redefine(vm)
         for uuid in list(self._behind):
-            if (vm_behind := self._store.known(VM, uuid)) is not None:
+            vm_behind = self._store.known(VM, uuid)
+            if vm_behind is not None and vm_behind.ours:
                 self.redefine(vm_behind)
+            else:
+                # It was destroyed; a domain of its uuid that others made since is not ours to define.
+                self._behind.discard(uuid)
 
     def _apart(self, uuid: str) -> None:
         """Look in the machine's own lane, so that no verb is under way there; at start there is nobody to wait for."""

@@ -381,6 +381,25 @@ def test_a_definition_that_fails_is_tried_again(
     assert machine.domains.known[vm.uuid].title == "new"
 
 
+def test_what_could_not_be_defined_and_was_destroyed_is_not_taken_for_the_next_of_its_uuid(
+    door: Door, machine: FakeMachine
+) -> None:
+    """Seen on Xen: others defined a domain anew, and it was taken as changed by us, so its devices stayed."""
+    machine.domains.known[FOREIGN] = foreign(power_state=HALTED, disks=(), nics=())
+    look(door, machine, FOREIGN)
+    vm = door.store.by_uuid(VM, FOREIGN)
+    machine.domains.fail("define", InternalError("on demand"))
+    door("VM.set_name_label", vm, "new")
+    door.idle()
+    door("VM.destroy", vm)
+    machine.domains.plan.clear()
+    machine.domains.known[FOREIGN] = foreign()
+    look(door, machine, FOREIGN)
+    look(door, machine, None)
+    adopted = door.store.by_uuid(VM, FOREIGN)
+    assert (adopted.ours, adopted.name_label) == (False, "theirs")
+
+
 # --- networks and storage
 
 
