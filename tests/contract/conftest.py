@@ -1,4 +1,7 @@
-"""The hypervisors that the contract of Domains is tried on. One more is one more function that makes a Bench."""
+"""The hypervisors that the contract of Domains is tried on. One more is one more function that makes a Bench.
+
+Where a real Xen is asked for, it is the only one: ``real_xen`` tells how.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from drivers.domains import LibvirtDomains
 from drivers.guests import Guests
 from drivers.simulator import SimulatedDomains
 from drivers.xen import XenDomains
+from tests.contract import real_xen as real
 from tests.drivers.fake_xen import FakeXen, FakeXl
 from tests.drivers.machines import Machines
 
@@ -36,10 +40,19 @@ class Bench:
     """What an admin does with a tool of his own: the domain of this XML is defined."""
     definition_of: Callable[[str], str]
     """The XML of a domain's definition, by uuid."""
+    wait_for_guest: Callable[[c.VM], None] = lambda vm: None
+    """Returns when the guest of the running machine can react to what it is asked: at once where there are none."""
+    patience_seconds: float = 60.0
+    poll_seconds: float = 0.01
     reported: list[str | None] = field(default_factory=list)
     states: list[PowerState] = field(default_factory=list)
     """The states that were seen at each report."""
     _heard: threading.Condition = field(default_factory=threading.Condition)
+
+    def start(self, vm: c.VM) -> None:
+        """Start the machine and wait for its guest: for cases in which the guest has to do its part."""
+        self.domains.start(vm, False)
+        self.wait_for_guest(vm)
 
     def watch(self) -> None:
         """Look at every domain that is reported, as the observer does."""
@@ -57,7 +70,7 @@ class Bench:
     def wait_for_report(self, uuid: str) -> None:
         """Until the domain was reported since `reported` was last cleared."""
         with self._heard:
-            assert self._heard.wait_for(lambda: uuid in self.reported, timeout=30)
+            assert self._heard.wait_for(lambda: uuid in self.reported, timeout=self.patience_seconds)
 
     def see(self, vm: c.VM) -> SeenDomain:
         """The machine's domain, which must be there."""
@@ -65,12 +78,12 @@ class Bench:
         assert seen is not None
         return seen
 
-    def wait_until(self, vm: c.VM, state: PowerState) -> SeenDomain:
-        """The machine's domain, once it is in this state."""
-        deadline = time.monotonic() + 60
-        while (seen := self.see(vm)).power_state is not state:
+    def wait_until(self, vm: c.VM, state: PowerState, *, beyond: int = -2) -> SeenDomain:
+        """The machine's domain, once it is in this state, under a number higher than `beyond`."""
+        deadline = time.monotonic() + self.patience_seconds
+        while (seen := self.see(vm)).power_state is not state or seen.domid <= beyond:
             assert time.monotonic() < deadline, seen
-            time.sleep(0.01)
+            time.sleep(self.poll_seconds)
         return seen
 
 
@@ -116,8 +129,50 @@ def simulator(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterat
     connection.close()
 
 
-@pytest.fixture(params=[fake_xen, fake_xen_with_xl, simulator], ids=lambda make: make.__name__)
+@contextmanager
+def real_xen(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterator[Bench]:
+    """The Xen of this host, as the agent has it."""
+    assert isinstance(machines, real.RealMachines)
+    with real.opened(folder) as machine:
+        domains = machine.domains
+
+        def wait_for_guest(vm: c.VM) -> None:
+            real.wait_until(lambda: real.guest_answers(domains, vm), "the guest answers")
+
+        yield Bench(
+            domains,
+            machines,
+            real.define,
+            real.definition_of,
+            wait_for_guest,
+            patience_seconds=real.PATIENCE_SECONDS,
+            poll_seconds=real.POLL_SECONDS,
+        )
+        machines.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def host() -> Iterator[None]:
+    """A real host has what the machines need."""
+    if real.URI:
+        with real.prepared():
+            yield
+    else:
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a real Xen cannot hold to is left out there, with the reason."""
+    real.leave_out(items)
+
+
+BENCHES = [real_xen] if real.URI else [fake_xen, fake_xen_with_xl, simulator]
+
+
+@pytest.fixture(params=BENCHES, ids=lambda make: make.__name__)
 def bench(request: pytest.FixtureRequest, store: Store, tmp_path: Path, mocker: MockerFixture) -> Iterator[Bench]:
     """Each hypervisor in turn."""
-    with request.param(Machines(store), tmp_path, mocker) as made:
+    machines = real.RealMachines(store) if real.URI else Machines(store)
+    with request.param(machines, tmp_path, mocker) as made:
         yield made

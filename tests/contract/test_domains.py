@@ -49,6 +49,9 @@ def test_a_machine_that_was_never_defined_is_not_there(bench: Bench) -> None:
 def test_a_defined_machine_is_halted_and_as_it_was_asked_for(bench: Bench) -> None:
     vm = bench.machines.vm(
         name_description="first line\nsecond line",
+        VCPUs_max=4,
+        VCPUs_at_startup=2,
+        PV_kernel="/boot/vmlinuz",
         PV_ramdisk="/boot/initrd.img",
         PV_args="root=/dev/xvda quiet",
         actions_after_shutdown=OnNormalExit.DESTROY,
@@ -144,7 +147,9 @@ def test_a_device_that_was_removed_leaves_the_definition(bench: Bench) -> None:
 
 def test_an_adopted_domain_keeps_what_no_field_says(bench: Bench) -> None:
     bench.define_behind_its_back(ADOPTED)
-    vm = bench.machines.vm("by-hand", WEB, PV_kernel="/srv/kernels/mine", VCPUs_max=2, memory_dynamic_max=256 * MIB)
+    vm = bench.machines.vm(
+        "by-hand", WEB, PV_kernel="/srv/kernels/mine", VCPUs_max=2, VCPUs_at_startup=2, memory_dynamic_max=256 * MIB
+    )
     bench.machines.change(vm, actions_after_crash=OnCrash.DESTROY)
     bench.machines.disk(vm, "0", "/srv/a.qcow2", device="xvda")
     card = bench.machines.card(vm, "0", MAC="00:16:3E:11:22:33")
@@ -162,7 +167,7 @@ def test_an_adopted_domain_keeps_what_no_field_says(bench: Bench) -> None:
 
 def test_undefine_forgets_the_machine_and_its_saved_memory(bench: Bench) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     bench.domains.suspend(vm)
     bench.domains.undefine(vm)
     assert bench.domains.look(vm.uuid) is None
@@ -269,32 +274,32 @@ def test_a_machine_that_does_not_run_is_halted_to_every_verb(bench: Bench, verb:
 
 def test_shutdown_halts(bench: Bench) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     bench.domains.shutdown(vm)
     assert bench.wait_until(vm, PowerState.HALTED).domid == -1
 
 
 def test_a_shutdown_that_is_to_restart_runs_the_machine_anew(bench: Bench) -> None:
     vm = bench.machines.vm(actions_after_shutdown=OnNormalExit.RESTART)
-    bench.domains.start(vm, False)
+    bench.start(vm)
     before = bench.see(vm).domid
     bench.domains.shutdown(vm)
-    assert bench.wait_until(vm, PowerState.RUNNING).domid > before
+    bench.wait_until(vm, PowerState.RUNNING, beyond=before)
 
 
 def test_a_reboot_gives_a_new_number_and_is_reported(bench: Bench) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     before = bench.see(vm).domid
     bench.watch()
     bench.domains.reboot(vm)
     bench.wait_for_report(vm.uuid)
-    assert bench.wait_until(vm, PowerState.RUNNING).domid > before
+    bench.wait_until(vm, PowerState.RUNNING, beyond=before)
 
 
 def test_a_reboot_that_is_to_end_it_halts(bench: Bench) -> None:
     vm = bench.machines.vm(actions_after_reboot=OnNormalExit.DESTROY)
-    bench.domains.start(vm, False)
+    bench.start(vm)
     bench.domains.reboot(vm)
     bench.wait_until(vm, PowerState.HALTED)
 
@@ -310,7 +315,7 @@ def test_destroy_halts_what_runs_or_is_paused(bench: Bench, paused: bool) -> Non
 @pytest.mark.parametrize("paused", [True, False])
 def test_suspend_and_resume(bench: Bench, paused: bool) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     bench.domains.suspend(vm)
     seen = bench.see(vm)
     assert (seen.power_state, seen.domid) == (PowerState.SUSPENDED, -1)
@@ -334,7 +339,7 @@ def test_suspend_refuses_a_paused_machine(bench: Bench) -> None:
 
 def test_destroy_of_a_suspended_machine_loses_what_it_saved(bench: Bench) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     bench.domains.suspend(vm)
     bench.domains.destroy(vm)
     assert bench.see(vm).power_state is PowerState.HALTED
@@ -345,7 +350,7 @@ def test_destroy_of_a_suspended_machine_loses_what_it_saved(bench: Bench) -> Non
 
 def test_a_disk_is_plugged_and_unplugged(bench: Bench) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     disk = bench.machines.disk(vm, "1", "/disks/b.qcow2")
     bench.domains.plug_vbd(disk)
     assert [(seen.target, seen.source, seen.format) for seen in bench.see(vm).disks] == [
@@ -361,7 +366,7 @@ def test_a_disk_is_plugged_and_unplugged(bench: Bench) -> None:
 
 def test_a_card_is_plugged_and_unplugged(bench: Bench) -> None:
     vm = bench.machines.vm()
-    bench.domains.start(vm, False)
+    bench.start(vm)
     card = bench.machines.card(vm, "0", MAC="00:16:3E:AA:BB:CC")
     bench.domains.plug_vif(card)
     assert [(seen.MAC, seen.bridge) for seen in bench.see(vm).nics] == [("00:16:3e:aa:bb:cc", "xenbr0")]
@@ -376,7 +381,7 @@ def test_a_card_is_plugged_and_unplugged(bench: Bench) -> None:
 def test_devices_of_the_definition_are_unplugged_too_and_are_back_at_the_next_start(bench: Bench) -> None:
     vm = bench.machines.vm()
     disk, card = bench.machines.disk(vm, "0", "/disks/a.raw"), bench.machines.card(vm, "0")
-    bench.domains.start(vm, False)
+    bench.start(vm)
     bench.domains.unplug_vbd(disk)
     bench.domains.unplug_vif(card)
     assert (bench.see(vm).disks, bench.see(vm).nics) == ((), ())
@@ -428,7 +433,7 @@ def test_a_medium_is_ejected_and_inserted(bench: Bench) -> None:
 def test_a_paravirtual_guest_has_its_cd_only_while_there_is_a_medium(bench: Bench) -> None:
     vm = bench.machines.vm()
     drive = bench.machines.drive(vm, "3")
-    bench.domains.start(vm, False)
+    bench.start(vm)
     assert bench.see(vm).disks == ()
     bench.machines.change(drive, VDI=bench.machines.vdi("/isos/first.iso"))
     bench.domains.change_medium(drive)
@@ -462,7 +467,7 @@ def test_a_drive_is_not_plugged_into_a_running_hvm_guest(bench: Bench) -> None:
 
 
 def test_cpus_are_changed_while_it_runs(bench: Bench) -> None:
-    vm = bench.machines.vm()
+    vm = bench.machines.vm(VCPUs_max=4, VCPUs_at_startup=2)
     bench.domains.start(vm, False)
     bench.domains.set_vcpus(vm, 3)
     assert bench.see(vm).VCPUs == 3

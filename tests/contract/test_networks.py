@@ -1,9 +1,11 @@
-"""What every driver's networks do: tried on libvirt's test driver, and on a real libvirt network driver."""
+"""What every driver's networks do: tried on libvirt's test driver, a real network driver and a real Xen."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from agent.model import api
 from agent.ports import SeenNetwork
 from drivers.connection import Connection
 from drivers.networks import LibvirtNetworks
+from tests.contract import real_xen as real
 from tests.contract.daemon import private_libvirtd
 
 api.seal_classes(c)
@@ -26,19 +29,29 @@ def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(params=["simulated", "libvirtd"])
-def networks(request: pytest.FixtureRequest) -> Iterator[LibvirtNetworks]:
+@pytest.fixture(params=real.on("simulated", "libvirtd"))
+def networks(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LibvirtNetworks]:
     """Every driver in turn; what a test makes is removed."""
+    with _opened(request, tmp_path) as networks:
+        assert networks.connection.connected
+        known = {network.uuid for network in networks.list()}
+        yield networks
+        for left in networks.list():
+            if left.uuid not in known:
+                networks.destroy(network(uuid=left.uuid))
+
+
+@contextmanager
+def _opened(request: pytest.FixtureRequest, state: Path) -> Iterator[LibvirtNetworks]:
+    if request.param == real.NAME:
+        with real.opened(state) as machine:
+            assert isinstance(machine.networks, LibvirtNetworks)
+            yield machine.networks
+        return
     uri = "test:///default" if request.param == "simulated" else request.getfixturevalue("libvirtd")
     connection = Connection(uri)
     connection.start()
-    assert connection.connected
-    networks = LibvirtNetworks(connection)
-    known = {network.uuid for network in networks.list()}
-    yield networks
-    for left in networks.list():
-        if left.uuid not in known:
-            networks.destroy(network(uuid=left.uuid))
+    yield LibvirtNetworks(connection)
     connection.close()
 
 

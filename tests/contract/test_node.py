@@ -1,20 +1,27 @@
-"""What a host tells of itself, on libvirt's test driver: real answers of libvirt and of this machine."""
+"""What a host tells of itself: real answers of libvirt and of this machine, on libvirt's test driver or a real Xen."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from drivers.connection import Connection
 from drivers.node import LibvirtNode
+from tests.contract import real_xen as real
 
 
-@pytest.fixture
-def node() -> Iterator[LibvirtNode]:
-    """The simulated host."""
+@pytest.fixture(params=real.on("simulated"))
+def node(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LibvirtNode]:
+    """The host."""
+    if request.param == real.NAME:
+        with real.opened(tmp_path) as machine:
+            assert isinstance(machine.node, LibvirtNode)
+            yield machine.node
+        return
     connection = Connection("test:///default")
     connection.start()
     yield LibvirtNode(connection, simulated=True)
@@ -33,15 +40,18 @@ def test_a_host_tells_what_clients_look_for(node: LibvirtNode) -> None:
 
 
 def test_only_xen_is_called_xen(node: LibvirtNode) -> None:
-    assert "xen" not in node.host().software_version
+    assert ("xen" in node.host().software_version) == (node.connection.handle.getType() == "Xen")
 
 
-def test_processors_and_memory_are_those_of_the_simulated_machine(node: LibvirtNode) -> None:
+def test_processors_and_memory_are_those_of_the_machine_and_not_of_the_control_domain(node: LibvirtNode) -> None:
     model, mebibytes, count, speed = node.connection.handle.getInfo()[:4]
     host, processors = node.host(), node.cpus()
     assert host.memory_total == mebibytes * 1024 * 1024
     assert [cpu.number for cpu in processors] == list(range(count))
-    assert {(cpu.modelname, cpu.speed) for cpu in processors} == {(model, speed)}
+    # Xen's library names the architecture where the test driver names a model.
+    assert {cpu.speed for cpu in processors} == {speed}
+    assert {cpu.modelname for cpu in processors} == ({host.cpu_info["modelname"]} if real.URI else {model})
+    assert all(cpu.modelname for cpu in processors)
     assert host.cpu_info["cpu_count"] == str(count)
 
 

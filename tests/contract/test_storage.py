@@ -1,4 +1,4 @@
-"""What every driver's storage does: tried on libvirt's test driver, and on a real libvirt storage driver."""
+"""What every driver's storage does: tried on libvirt's test driver, a real storage driver and a real Xen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import uuid as uuids
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from agent.ports import Storage
 from drivers.connection import Connection
 from drivers.folders import SimulatedStorage
 from drivers.storage import LibvirtStorage
+from tests.contract import real_xen
 from tests.contract.daemon import private_libvirtd
 
 api.seal_classes(c)
@@ -99,8 +101,13 @@ def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def real(libvirtd: str, tmp_path: Path) -> Iterator[Bench]:
+def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """The real storage driver alone, for what the simulated one refuses."""
+    if real_xen.URI:
+        with on_real_xen(tmp_path) as bench:
+            yield bench
+        return
+    libvirtd = request.getfixturevalue("libvirtd")
     connection = Connection(libvirtd)
     connection.start()
     storage = LibvirtStorage(connection)
@@ -112,9 +119,26 @@ def real(libvirtd: str, tmp_path: Path) -> Iterator[Bench]:
     connection.close()
 
 
-@pytest.fixture(params=["simulated", "libvirtd"])
+@contextmanager
+def on_real_xen(folder: Path) -> Iterator[Bench]:
+    """The storage of a real Xen's host, as the agent has it; what a test makes is forgotten."""
+    with real_xen.opened(folder) as machine:
+        known = {pool.uuid for pool in machine.storage.pools()}
+        yield Bench(machine.storage, folder / "pools", c.Host(name_label="here"))
+        for pool in machine.storage.pools():
+            if pool.uuid not in known:
+                left = c.SR(type=pool.type)
+                left.uuid = pool.uuid
+                machine.storage.forget(left)
+
+
+@pytest.fixture(params=real_xen.on("simulated", "libvirtd"))
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """Every driver in turn."""
+    if request.param == real_xen.NAME:
+        with on_real_xen(tmp_path) as made:
+            yield made
+        return
     host = c.Host(name_label="here")
     if request.param == "simulated":
         connection = Connection("test:///default")
