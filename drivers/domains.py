@@ -136,6 +136,10 @@ class LibvirtDomains:
                 return False
             raise
 
+    def _kept(self, domain: libvirt.virDomain) -> bool:
+        """Whether it is a crashed domain that ``preserve`` keeps for whoever looks at it, until the machine goes on."""
+        return bool(domain.isActive()) and self._state(domain, True) is PowerState.HALTED and not self._working(domain)
+
     @staticmethod
     def _find(handle: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
         # Looked up for every call: the number that a virDomain knows is that of its look-up (libvirt 9.0.0).
@@ -261,6 +265,8 @@ class LibvirtDomains:
             domain = self._find(self._connection.handle, vm.uuid)
             if domain is None:
                 return
+            if self._kept(domain):
+                domain.destroy()
             if domain.isActive():
                 # libvirt would do it, and the domain would be gone without a trace at its next shutdown.
                 raise VMBadPowerState(vm, "halted", _word(self._state(domain)))
@@ -298,6 +304,8 @@ class LibvirtDomains:
             state = self._state(domain)
             if state is not PowerState.HALTED:
                 raise VMBadPowerState(vm, "halted", _word(state))
+            if domain is not None and self._kept(domain):
+                domain.destroy()
         self.define(vm)
         with self._acting(vm, PowerState.HALTED, long=True) as domain:
             try:

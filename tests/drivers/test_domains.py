@@ -90,7 +90,7 @@ def test_a_guest_that_reboots_reads_as_halted_for_a_while_and_start_says_it_runs
     domains: LibvirtDomains, machines: Machines, xen: FakeXen
 ) -> None:
     vm, domain = running(domains, machines, xen)
-    domain.state = [libvirt.VIR_DOMAIN_SHUTOFF, 1]
+    domain.state, domain.working = [libvirt.VIR_DOMAIN_SHUTOFF, 1], True
     seen = domains.look(vm.uuid)
     assert seen is not None
     assert (seen.power_state, seen.domid) == (PowerState.HALTED, -1)
@@ -99,6 +99,22 @@ def test_a_guest_that_reboots_reads_as_halted_for_a_while_and_start_says_it_runs
     assert (refusal.value.expected, refusal.value.actual) == ("halted", "running")
     domains.destroy(vm)
     assert domain.live is None
+
+
+@pytest.mark.parametrize("code", [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED])
+def test_a_crashed_domain_that_is_kept_gives_way_when_the_machine_is_started_or_forgotten(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen, code: int
+) -> None:
+    vm, domain = running(domains, machines, xen)
+    kept = domain.mock.ID()
+    domain.state = [code, 0]
+    domains.define(vm)
+    assert domain.mock.ID() == kept
+    domains.start(vm, False)
+    assert domain.mock.ID() not in (kept, -1)
+    domain.state = [code, 0]
+    domains.undefine(vm)
+    assert vm.uuid not in xen.domains
 
 
 def test_xml_that_is_none_is_an_internal_error(domains: LibvirtDomains, machines: Machines, xen: FakeXen) -> None:
