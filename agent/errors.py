@@ -366,6 +366,14 @@ class DeviceDetachRejected(XenError):
 
 
 @dataclass(eq=False)
+class VtpmMaxAmountReached(XenError):
+    """The machine has as many virtual TPMs as it can have."""
+
+    code = "VTPM_MAX_AMOUNT_REACHED"
+    amount: int
+
+
+@dataclass(eq=False)
 class MacInvalid(XenError):
     """A hardware address is six pairs of hexadecimal digits, of one card (not multicast)."""
 

@@ -12,11 +12,13 @@ from agent.ports import Domains, Machine
 from drivers.census import Census
 from drivers.connection import Connection
 from drivers.domains import LibvirtDomains
+from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
 from drivers.guests import Guests
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
+from drivers.simulated_host import SimulatedNode
 from drivers.simulator import SimulatedDomains
 from drivers.storage import LibvirtStorage
 from drivers.xen import XenDomains
@@ -49,7 +51,8 @@ def _xen(connection: Connection) -> Machine:
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
-    machine = _libvirt(connection, XenDomains(connection, xl, census, guests), counters)
+    domains = XenDomains(connection, xl, census, guests, dumps=DumpFolder(LIBVIRT_FOLDER))
+    machine = _libvirt(connection, domains, counters)
     census.start()
     guests.start()
 
@@ -82,10 +85,10 @@ def _libvirt(connection: Connection, domains: Domains, counters: XenCounters) ->
 
 def _simulated(connection: Connection, state: Path) -> Machine:
     return Machine(
-        domains=SimulatedDomains(connection),
+        domains=SimulatedDomains(connection, dumps=DumpFolder(state / "dump")),
         storage=SimulatedStorage(connection, state),
         networks=LibvirtNetworks(connection),
-        node=LibvirtNode(connection, simulated=True),
+        node=SimulatedNode(connection),
         meters=SampledMeters(connection, None),
         close=connection.close,
     )

@@ -23,6 +23,7 @@ from drivers import xml
 from drivers.census import CONTROL_DOMAIN, Census
 from drivers.connection import Connection
 from drivers.domains import ALIVE, LibvirtDomains
+from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.guests import Guests
 from drivers.xl import Xl, XlDomain
@@ -45,8 +46,9 @@ class XenDomains(LibvirtDomains):
         guests: Guests,
         *,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
+        dumps: DumpFolder = NO_DUMPS,
     ) -> None:
-        super().__init__(connection, kernel_folders=kernel_folders)
+        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps)
         self._xl = xl
         self._census = census
         self._guests = guests

@@ -24,6 +24,7 @@ from drivers.tree import child, drop, same, set_attribute, set_text
 from drivers.xml_devices import (
     apply_disks,
     apply_nics,
+    apply_pci,
     device_name,
     disk_element,
     domain_type_of,
@@ -163,6 +164,7 @@ def _apply(vm: VM, root: etree._Element, bridge_of: Callable[[etree._Element], s
     _apply_actions(vm, root)
     apply_disks(vm, root)
     apply_nics(vm, root, bridge_of, whole=whole)
+    apply_pci(vm, root)
 
 
 def _apply_names(vm: VM, root: etree._Element, whole: bool) -> None:

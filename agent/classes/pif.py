@@ -74,6 +74,4 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     sriov_logical_PIF_of: tuple[Entity, ...] = runtime(
         "always empty: the agent sets up no virtual functions", default=(), to="network_sriov"
     )
-    PCI: Entity | None = runtime(
-        "always null: PCI devices are not shown as objects; PIF_metrics has the address", default=None, to="PCI"
-    )
+    PCI: m.PCI | None = runtime("PCI device that the card is; null for a VLAN or bond", default=None, weak=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from agent import classes
 from agent.messages import (
     console,
+    crashdump,
+    dpci,
+    dscsi,
     event,
     host,
     network,
@@ -19,10 +22,31 @@ from agent.messages import (
     vm,
     vm_copies,
     vm_memory,
+    vtpm,
 )
 from agent.model.api import Api, seal
 
-VERBS = (console, event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory)
+VERBS = (
+    console,
+    crashdump,
+    dpci,
+    dscsi,
+    event,
+    host,
+    network,
+    pbd,
+    session,
+    sr,
+    system,
+    task,
+    vbd,
+    vdi,
+    vif,
+    vm,
+    vm_copies,
+    vm_memory,
+    vtpm,
+)
 
 
 def api() -> Api:

@@ -13,6 +13,7 @@ from agent.classes import VM, Host
 from agent.classes.enums import PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
 from agent.errors import HostDisabled, OperationNotAllowed, VMBadPowerState, XenError
+from agent.messages.dpci import require_device_free, require_spare
 from agent.messages.vbd import free_places, require_vdi_free
 from agent.messages.vif import CARDS, acting
 from agent.messages.vm_memory import check_limits, check_vcpus
@@ -66,6 +67,8 @@ def take_out(call: Call, vm: VM) -> None:
         call.store.destroy(vbd)
     for vif in vm.VIFs:
         call.store.destroy(vif)
+    for part in (*vm.DPCIs, *vm.VTPMs):
+        call.store.destroy(part)
     call.store.destroy(vm)
 
 
@@ -112,7 +115,8 @@ def start(call: Call, vm: VM, start_paused: bool, force: bool = False) -> None:
     """Start a halted machine; with `start_paused` its processors wait for unpause.
 
     `force` is not used: there is no check that it could override. HOST_DISABLED, VDI_IN_USE where another machine has
-    one of its disks.
+    one of its disks, DEVICE_ALREADY_ATTACHED where one has a PCI device that it was given, VALUE_NOT_SUPPORTED for one
+    with a virtual TPM where the hypervisor has none.
     """
     _start(call, vm, start_paused, VmOperation.START)
 
@@ -126,10 +130,18 @@ def start_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = F
 def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     require(vm, operation)
     _require_host(call)
-    for vbd in vm.VBDs:
-        require_vdi_free(vbd)
+    _require_devices(call, vm)
     with acting(call, vm):
         call.domains.start(vm, paused)
+
+
+def _require_devices(call: Call, vm: VM) -> None:
+    """Refuse a start with a disk or device that another machine, or the host, has."""
+    for vbd in vm.VBDs:
+        require_vdi_free(vbd)
+    for dpci in vm.DPCIs:
+        require_spare(dpci.PPCI)
+        require_device_free(call, dpci)
 
 
 def _require_host(call: Call) -> None:
@@ -330,5 +342,4 @@ def assert_can_boot_here(call: Call, self: VM, host: Host) -> None:
     """Fail as start would if it were asked for now."""
     require(self, VmOperation.START)
     _require_host(call)
-    for vbd in self.VBDs:
-        require_vdi_free(vbd)
+    _require_devices(call, self)

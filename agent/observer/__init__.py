@@ -17,7 +17,7 @@ from agent.classes import VM, Host, Pool
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import domains, metrics, networks, node, storage
+from agent.observer import devices, domains, dumps, metrics, networks, node, storage
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -68,9 +68,23 @@ class Observer:
 
     def refresh(self, uuid: str) -> None:
         """Look at one domain and note what it is now. From a worker thread, in the machine's lane."""
+        before = self._domid(uuid)
         started = domains.note(self._store, self.host, uuid, self._machine.domains.look(uuid))
+        if before not in (-1, self._domid(uuid)):
+            self._look_for_dumps()
         if started is not None:
             self._limit(started)
+
+    def _domid(self, uuid: str) -> int:
+        vm = self._store.known(VM, uuid)
+        return -1 if vm is None else vm.domid
+
+    def _look_for_dumps(self) -> None:
+        """Domains that end may have left their memory. What cannot be listed now is found by the next sweep."""
+        try:
+            dumps.note(self._store, self._machine.domains)
+        except XenError as error:
+            log.warning("crash dumps cannot be looked for: %s", error)
 
     def _limit(self, vm: VM) -> None:
         """Give a machine that was just started its cap: whoever starts or reboots it beside us knows none."""
@@ -150,8 +164,10 @@ class Observer:
             # Networks first: a card of the host joins the one that has its bridge, and only else makes one.
             ("networks", lambda: networks.note(self._store, self._machine)),
             ("host", lambda: node.note(self._store, self._machine.node)),
+            ("devices", lambda: devices.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
+            ("crash dumps", lambda: dumps.note(self._store, self._machine.domains)),
         )
         for name, look in parts:
             try:
