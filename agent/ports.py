@@ -193,6 +193,8 @@ class SeenInterface:
     DNS: str = ""
     IPv6: Sequence[str] = ()
     VLAN: int = -1
+    trunk: str = ""
+    """The card that a VLAN is on."""
     vendor_id: str = ""
     vendor_name: str = ""
     device_id: str = ""
@@ -485,6 +487,15 @@ class Networks(Protocol):
 
     def destroy(self, network: Network) -> None:
         """Stop and forget it. One that is gone is no error."""
+
+    def create_vlan(self, device: str, tag: int, bridge: str) -> str:
+        """Make the VLAN on this card of the host, as a port of the bridge. Returns the name of what carries it.
+
+        One that is there already is only made that port. VLAN_IN_USE if the bridge of another network has it.
+        """
+
+    def destroy_vlan(self, device: str) -> None:
+        """Remove what create_vlan returned. One that is gone is no error."""
 
 
 class Node(Protocol):

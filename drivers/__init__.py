@@ -18,7 +18,7 @@ from drivers.guests import Guests
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
-from drivers.simulated_host import SimulatedNode
+from drivers.simulated_host import PlayedVlans, SimulatedNode
 from drivers.simulator import SimulatedDomains
 from drivers.storage import LibvirtStorage
 from drivers.xen import XenDomains
@@ -84,11 +84,12 @@ def _libvirt(connection: Connection, domains: Domains, counters: XenCounters) ->
 
 
 def _simulated(connection: Connection, state: Path) -> Machine:
+    vlans = PlayedVlans()
     return Machine(
         domains=SimulatedDomains(connection, dumps=DumpFolder(state / "dump")),
         storage=SimulatedStorage(connection, state),
-        networks=LibvirtNetworks(connection),
-        node=SimulatedNode(connection),
+        networks=LibvirtNetworks(connection, vlans),
+        node=SimulatedNode(connection, vlans),
         meters=SampledMeters(connection, None),
         close=connection.close,
     )

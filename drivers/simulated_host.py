@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.ports import SeenPci, SeenScsi
+from agent.errors import VlanInUse
+from agent.ports import SeenInterface, SeenPci, SeenScsi
 from drivers.connection import Connection
 from drivers.node import LibvirtNode
+from drivers.vlans import Vlans, name_of
 
 PCI_DEVICES: Sequence[SeenPci] = (
     SeenPci("0000:00:00.0", 0x0600, "Host bridge", 0x8086, "Intel Corporation", 0x29C0, "82G33/G31/P35/P31 DRAM"),
@@ -61,11 +63,43 @@ SCSI_DEVICES: Sequence[SeenScsi] = (
 )
 
 
+class PlayedVlans(Vlans):
+    """VLANs that are only said to be there: the network of the machine that runs the simulation is not touched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, tuple[str, int, str]] = {}
+        """Card, tag and bridge, by name."""
+
+    def create(self, device: str, tag: int, bridge: str) -> str:
+        """Say that it is there."""
+        name = name_of(device, tag)
+        if self.made.get(name, ("", 0, bridge))[2] != bridge:
+            raise VlanInUse(device, tag)
+        self.made[name] = (device, tag, bridge)
+        return name
+
+    def destroy(self, name: str) -> None:
+        """Say so no more."""
+        self.made.pop(name, None)
+
+
 class SimulatedNode(LibvirtNode):
     """The port Node on ``test:///``."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, vlans: PlayedVlans) -> None:
         super().__init__(connection, simulated=True)
+        self._vlans = vlans
+
+    def interfaces(self) -> Sequence[SeenInterface]:
+        """The cards of this machine, and the VLANs that are played on them."""
+        cards = {card.device: card for card in super().interfaces()}
+        played = [
+            SeenInterface(name, trunk.MAC, trunk.MTU, False, trunk.carrier, 0, False, bridge, VLAN=tag, trunk=device)
+            for name, (device, tag, bridge) in self._vlans.made.copy().items()
+            if (trunk := cards.get(device)) is not None
+        ]
+        return [*cards.values(), *played]
 
     def pci_devices(self) -> Sequence[SeenPci]:
         """The devices that are played."""

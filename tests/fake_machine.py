@@ -299,8 +299,9 @@ class FakeStorage(Failing):
 
 
 class FakeNetworks(Failing):
-    def __init__(self) -> None:
+    def __init__(self, node: FakeNode) -> None:
         super().__init__()
+        self.node = node
         self.known: dict[str, SeenNetwork] = {LAN: SeenNetwork(LAN, "lan", "xenbr0", True)}
 
     def list(self) -> Sequence[SeenNetwork]:
@@ -316,6 +317,18 @@ class FakeNetworks(Failing):
     def destroy(self, network: Network) -> None:
         self.meet("destroy")
         self.known.pop(network.uuid, None)
+
+    def create_vlan(self, device: str, tag: int, bridge: str) -> str:
+        self.meet("create_vlan")
+        [trunk] = [seen for seen in self.node.seen_interfaces if seen.device == device]
+        name = f"{device}.{tag}"
+        vlan = replace(trunk, device=name, physical=False, bridge=bridge, IP="", VLAN=tag, trunk=device)
+        self.node.seen_interfaces = [*(seen for seen in self.node.seen_interfaces if seen.device != name), vlan]
+        return name
+
+    def destroy_vlan(self, device: str) -> None:
+        self.meet("destroy_vlan")
+        self.node.seen_interfaces = [seen for seen in self.node.seen_interfaces if seen.device != device]
 
 
 class FakeNode(Failing):
@@ -403,8 +416,8 @@ class FakeMachine:
     def __init__(self) -> None:
         self.domains = FakeDomains()
         self.storage = FakeStorage()
-        self.networks = FakeNetworks()
         self.node = FakeNode()
+        self.networks = FakeNetworks(self.node)
         self.meters = FakeMeters(self.domains)
 
     def ports(self) -> Machine:

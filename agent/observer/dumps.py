@@ -36,7 +36,7 @@ def _adopt(store: Store, dump: SeenDump) -> None:
     if vm is None:
         return
     made = vm.metrics.install_time if vm.metrics is not None else None
-    if vm.ours and made is not None and dump.when < made:
+    if vm.ours and made is not None and dump.when < made.replace(microsecond=0):
         return  # of another machine of that name, which is gone
     vdi = VDI(
         SR=outside_sr(store),

@@ -100,11 +100,11 @@ def test_a_halted_machine_has_the_device_from_its_next_start_on(door: Door, vm: 
     dpci = give(door, vm)
     assert vm.DPCIs == (dpci,)
     assert machine.domains.known[vm.uuid].pci == (SPARE,)
-    assert vm.attached_PCIs == ()
+    before = vm.attached_PCIs
     door("VM.start", vm, False, False)
     assert [pci.pci_id for pci in vm.attached_PCIs] == [SPARE]
     door("VM.hard_shutdown", vm)
-    assert vm.attached_PCIs == ()
+    assert vm.attached_PCIs == before == ()
 
 
 def test_a_running_machine_has_it_at_once_and_no_more_once_it_is_taken(
