@@ -9,7 +9,7 @@ lengths capped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -414,6 +414,12 @@ class Domains(Protocol):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         """Change the running machine's share of the processors."""
+
+    def keep_image(self, data: bytes) -> str:
+        """Keep a kernel or ramdisk as a file that the hypervisor can read. Returns its path."""
+
+    def drop_images(self, kept: Collection[str]) -> None:
+        """Remove what keep_image kept, but for these paths and for what has just come."""
 
     def crash_dumps(self) -> Sequence[SeenDump]:
         """The memory dumps that crashed guests left. Those of domains that are not known any more are left out."""

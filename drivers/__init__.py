@@ -15,6 +15,7 @@ from drivers.domains import LibvirtDomains
 from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
 from drivers.guests import Guests
+from drivers.images import ImageFolder
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
@@ -41,17 +42,18 @@ def open(uri: str, state: Path) -> Machine:
     if connection.in_process:
         machine = _simulated(connection, state)
     else:
-        machine = _xen(connection) if uri.startswith("xen:///") else _plain(connection)
+        machine = _xen(connection, state) if uri.startswith("xen:///") else _plain(connection)
     connection.start()
     return machine
 
 
-def _xen(connection: Connection) -> Machine:
+def _xen(connection: Connection, state: Path) -> Machine:
     xl = Xl.installed()
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
-    domains = XenDomains(connection, xl, census, guests, dumps=DumpFolder(LIBVIRT_FOLDER))
+    dumps, images = DumpFolder(LIBVIRT_FOLDER), ImageFolder(state.absolute() / "images")
+    domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images)
     machine = _libvirt(connection, domains, counters)
     census.start()
     guests.start()
@@ -85,8 +87,9 @@ def _libvirt(connection: Connection, domains: Domains, counters: XenCounters) ->
 
 def _simulated(connection: Connection, state: Path) -> Machine:
     vlans = PlayedVlans()
+    dumps, images = DumpFolder(state / "dump"), ImageFolder(state.absolute() / "images")
     return Machine(
-        domains=SimulatedDomains(connection, dumps=DumpFolder(state / "dump")),
+        domains=SimulatedDomains(connection, dumps=dumps, images=images),
         storage=SimulatedStorage(connection, state),
         networks=LibvirtNetworks(connection, vlans),
         node=SimulatedNode(connection, vlans),

@@ -12,7 +12,7 @@ Over the usual size: one class for one port, of which every method is a few line
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -36,6 +36,7 @@ from drivers import xml, xml_devices, xml_read
 from drivers.connection import Connection
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
+from drivers.images import NO_IMAGES, ImageFolder
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,11 @@ class LibvirtDomains:
         *,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
+        images: ImageFolder = NO_IMAGES,
     ) -> None:
         self._connection = connection
-        self._kernel_folders = tuple(kernel_folders)
+        self._kernel_folders = (*kernel_folders, *images.folders)
+        self._images = images
         self._dumps = dumps
         self._watchers: list[Callable[[str | None], None]] = []
         self._registrations: list[int] = []
@@ -539,6 +542,16 @@ class LibvirtDomains:
 
     def _update(self, domain: libvirt.virDomain, device: etree._Element) -> None:
         domain.updateDeviceFlags(_text(device), LIVE)
+
+    # --- kernels that clients sent
+
+    def keep_image(self, data: bytes) -> str:
+        """Keep a kernel or ramdisk as a file. Returns its path."""
+        return self._images.keep(data)
+
+    def drop_images(self, kept: Collection[str]) -> None:
+        """Remove what was kept, but for these paths and for what has just come."""
+        self._images.drop_all_but(kept)
 
     # --- what crashed guests leave
 

@@ -232,7 +232,7 @@ def _apply_kernel(vm: VM, root: etree._Element, folders: Sequence[str]) -> None:
     os = child(root, "os", _ROOT_ORDER)
     direct = bool(vm.PV_kernel)
     for tag, field, path in (("kernel", "PV_kernel", vm.PV_kernel), ("initrd", "PV_ramdisk", vm.PV_ramdisk)):
-        path = path if direct else ""
+        path = (path.removeprefix("file://") if path.startswith("file:///") else path) if direct else ""
         if path != (os.findtext(tag) or ""):
             _check_path(field, path, folders)
             set_text(os, tag, path, _OS_ORDER)

@@ -5,7 +5,7 @@ alone.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -68,6 +68,7 @@ class FakeDomains(Failing):
         super().__init__()
         self.known: dict[str, SeenDomain] = {}
         self.saved: set[str] = set()
+        self.images: dict[str, bytes] = {}
         self.dumps: list[SeenDump] = []
         self.domids = itertools.count(1)
         self.changed: Callable[[str | None], None] = lambda uuid: None
@@ -177,6 +178,16 @@ class FakeDomains(Failing):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         self.meet("set_scheduler")
+
+    def keep_image(self, data: bytes) -> str:
+        self.meet("keep_image")
+        path = f"/images/{len(data)}"
+        self.images[path] = data
+        return path
+
+    def drop_images(self, kept: Collection[str]) -> None:
+        self.meet("drop_images")
+        self.images = {path: data for path, data in self.images.items() if path in kept}
 
     def crash_dumps(self) -> Sequence[SeenDump]:
         self.meet("crash_dumps")

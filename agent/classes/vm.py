@@ -123,12 +123,13 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         check=checks.modest,
     )
     PV_kernel: str = readwrite(
-        "kernel of a PV or PVH guest: a path in /boot or another folder of the host that is meant for it",
+        "kernel of a PV or PVH guest: a path in /boot or another folder of the host that is meant for it, its file: "
+        "URI, or a data: URI with the kernel itself, which reads back as the URI of the file that keeps it",
         default="",
-        check=checks.modest,
+        check=checks.image,
     )
     PV_ramdisk: str = readwrite(
-        "initial ramdisk that goes with PV_kernel: a path in the same folders", default="", check=checks.modest
+        "initial ramdisk that goes with PV_kernel, in the same forms", default="", check=checks.image
     )
     PV_args: str = readwrite("command line of a PV or PVH guest's kernel", default="", check=checks.modest)
     PV_bootloader_args: str = readwrite("arguments of PV_bootloader", default="", check=checks.modest)

@@ -22,6 +22,7 @@ from agent.messages import (
     vif,
     vm,
     vm_copies,
+    vm_kernels,
     vm_memory,
     vtpm,
 )
@@ -46,6 +47,7 @@ VERBS = (
     vif,
     vm,
     vm_copies,
+    vm_kernels,
     vm_memory,
     vtpm,
 )

@@ -16,6 +16,7 @@ from agent.errors import HostDisabled, OperationNotAllowed, VMBadPowerState, Xen
 from agent.messages.dpci import require_device_free, require_spare
 from agent.messages.vbd import free_places, require_vdi_free
 from agent.messages.vif import CARDS, acting
+from agent.messages.vm_kernels import FIELDS, kept
 from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
@@ -39,6 +40,8 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VM")]) -> VM:
     VALUE_NOT_SUPPORTED for what this hypervisor could not do, MEMORY_CONSTRAINT_VIOLATION for limits out of order.
     """
     vm = construct(VM, args)
+    for field in FIELDS:
+        setattr(vm, field, kept(call, field, vm.__dict__[field]))
     check_limits(vm.memory_static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, vm.memory_static_max)
     check_vcpus(vm.VCPUs_at_startup, vm.VCPUs_max)
     vm.ours = True

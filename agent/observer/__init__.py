@@ -167,6 +167,7 @@ class Observer:
             ("devices", lambda: devices.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
+            ("kernels", self._drop_kernels),
             ("crash dumps", lambda: dumps.note(self._store, self._machine.domains)),
         )
         for name, look in parts:
@@ -205,6 +206,11 @@ class Observer:
             else:
                 # It was destroyed; a domain of its uuid that others made since is not ours to define.
                 self._behind.discard(uuid)
+
+    def _drop_kernels(self) -> None:
+        """Remove kernels that clients sent and no machine names any more."""
+        named = {path.removeprefix("file://") for vm in self._store.all(VM) for path in (vm.PV_kernel, vm.PV_ramdisk)}
+        self._machine.domains.drop_images(named)
 
     def _apart(self, uuid: str) -> None:
         """Look in the machine's own lane, so that no verb is under way there; at start there is nobody to wait for."""
