@@ -15,6 +15,11 @@ WEB = "a4c1a1de-0000-4000-8000-000000000001"
 class Machines:
     """Makes machines on one network and one storage."""
 
+    spare = "0000:01:00.0"
+    """A PCI device that the host can give away."""
+    not_resettable = "0000:02:00.0"
+    """One that libvirt cannot reset, and so does not give away."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
         with store.transaction():
