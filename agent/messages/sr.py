@@ -12,27 +12,19 @@ from agent.classes.enums import StorageOperation
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import (
     InvalidValue,
-    OperationNotAllowed,
-    SrHasNoPbds,
     SrHasPbd,
     SrNotEmpty,
     UniquenessViolated,
     VdiInUse,
     XenError,
 )
+from agent.messages.vdi_chains import ancestors, require_attached, require_own
 from agent.model.messages import Kind, message
 from agent.observer import storage
-from agent.observer.storage import OUTSIDE
 from agent.roles import Role
 
 log = logging.getLogger(__name__)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-
-
-def require_attached(sr: SR) -> None:
-    """SR_HAS_NO_PBDS unless this host reaches the storage now."""
-    if not any(pbd.currently_attached for pbd in sr.PBDs):
-        raise SrHasNoPbds(sr)
 
 
 def note_room(call: Call, sr: SR) -> None:
@@ -51,12 +43,6 @@ def note_content(call: Call, sr: SR) -> None:
         storage.scan(call.store, call.storage, sr, call.observer.making)
     except XenError as error:
         log.warning("%r cannot be scanned now: %s", sr, error)
-
-
-def require_own(sr: SR) -> None:
-    """OPERATION_NOT_ALLOWED for the one SR that only names disks of others."""
-    if sr.type == OUTSIDE:
-        raise OperationNotAllowed("this SR only names disks that lie in no storage of the agent's")
 
 
 @message(SR)
@@ -163,7 +149,7 @@ def _leave(call: Call, sr: SR) -> None:
         if vdi_in_use(vdi):
             raise VdiInUse(vdi, "forget")
     with call.store.transaction():
-        for vdi in sr.VDIs:
+        for vdi in sorted(sr.VDIs, key=lambda vdi: len(ancestors(vdi)), reverse=True):  # first what rests on others
             call.store.destroy(vdi)
         for pbd in sr.PBDs:
             call.store.destroy(pbd)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from agent.call import Call
 from agent.classes import SR, VDI
 from agent.classes.enums import VdiOperation
 from agent.classes.lifecycle import vdi_in_use
-from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiMissing, VdiReadonly, XenError
-from agent.messages.sr import note_room, require_attached, require_own
+from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiReadonly, XenError
+from agent.messages.sr import note_room
+from agent.messages.vdi_chains import (
+    BASE_NAME,
+    ancestors,
+    children,
+    duplicate,
+    making,
+    note_volume,
+    remove,
+    require_attached,
+    require_managed,
+    require_own,
+    tidy,
+)
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.observer import storage
-from agent.ports import SeenVolume
 
 
 @message(VDI)
@@ -31,25 +41,15 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VDI")]) -> VDI
     require_own(vdi.SR)
     if vdi.virtual_size <= 0:
         raise ValueNotSupported("virtual_size", vdi.virtual_size, "a disk has at least one byte")
+    vdi.virtual_size = _in_sectors(vdi.virtual_size)
     with making(call, vdi):
         note_volume(vdi, call.storage.create_volume(vdi))
         return _keep(call, vdi)
 
 
-@contextmanager
-def making(call: Call, vdi: VDI) -> Iterator[None]:
-    """Meanwhile nobody adopts the volume of this disk, which is not in the store yet, as another's."""
-    call.observer.making.add(vdi.uuid)
-    try:
-        yield
-    finally:
-        call.observer.making.discard(vdi.uuid)
-
-
-def note_volume(vdi: VDI, volume: SeenVolume) -> None:
-    """What a loose disk is, now that its volume is made."""
-    vdi.location, vdi.format = volume.location, volume.format
-    vdi.virtual_size, vdi.physical_utilisation = volume.capacity, volume.allocation
+def _in_sectors(size: int) -> int:
+    """A size as disks have it: whole sectors of 512 bytes."""
+    return -(-size // 512) * 512
 
 
 def _keep(call: Call, vdi: VDI) -> VDI:
@@ -57,8 +57,10 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     try:
         with call.store.transaction():
             call.store.add(vdi)
+        call.storage.settle(vdi)
     except XenError:
         call.storage.destroy_volume(vdi)
+        tidy(call, vdi.parent)
         raise
     finally:
         call.observer.making.discard(vdi.uuid)
@@ -68,27 +70,31 @@ def _keep(call: Call, vdi: VDI) -> VDI:
 
 @message(VDI, operation=VdiOperation.DESTROY.value)
 def destroy(call: Call, self: VDI) -> None:
-    """Destroy the disk and its data. VDI_IN_USE while a machine has it; refused while a VBD names it."""
+    """Destroy the disk and its data. VDI_IN_USE while a machine has it; refused while a VBD names it.
+
+    Where other disks are laid over it, it becomes a hidden base, and goes when they do.
+    """
     require_own(self.SR)
     require_attached(self.SR)
+    require_managed(self)
     if vdi_in_use(self):
         raise VdiInUse(self, "destroy")
-    with making(call, self):
-        # The object goes first, so that nothing can come to name it while its data goes.
+    if children(self):
         with call.store.transaction():
-            call.store.destroy(self)
-        try:
-            call.storage.destroy_volume(self)
-        except XenError:
-            with call.store.transaction():
-                call.store.add(self)
-            raise
+            if self.VBDs:
+                call.store.destroy(self)  # says who refers to it
+            self.managed, self.read_only, self.name_label = False, True, BASE_NAME
+        return
+    parent = self.parent
+    remove(call, self)
+    tidy(call, parent)
     note_room(call, self.SR)
 
 
 @message(VDI, operation=VdiOperation.FORGET.value)
 def forget(call: Call, vdi: VDI) -> None:
     """Forget the disk; its data stays, and the next scan finds it again."""
+    require_managed(vdi)
     if vdi_in_use(vdi):
         raise VdiInUse(vdi, "forget")
     with call.store.transaction():
@@ -112,13 +118,18 @@ def _resize(call: Call, vdi: VDI, size: int) -> None:
     require_attached(vdi.SR)
     if vdi_in_use(vdi):
         raise VdiInUse(vdi, "resize")
+    require_managed(vdi)
     if vdi.read_only:
         raise VdiReadonly(vdi)
     if size < vdi.virtual_size:
         raise ValueNotSupported("size", size, f"the disk has {vdi.virtual_size} bytes, and a disk never shrinks")
-    call.storage.resize_volume(vdi, size)
-    with call.store.transaction():
-        vdi.virtual_size = size
+    size = _in_sectors(size)
+    with call.site.holds.holding("resize", alone=[vdi], shared=ancestors(vdi)):
+        if vdi_in_use(vdi):  # it was started while we waited
+            raise VdiInUse(vdi, "resize")
+        call.storage.resize_volume(vdi, size)
+        with call.store.transaction():
+            vdi.virtual_size = size
     note_room(call, vdi.SR)
 
 
@@ -129,45 +140,6 @@ def update(call: Call, vdi: VDI) -> None:
     storage.scan(call.store, call.storage, vdi.SR, call.observer.making)
 
 
-def duplicate(
-    call: Call,
-    source: VDI,
-    sr: SR,
-    progress: Callable[[float], None],
-    *,
-    name: str | None = None,
-    snapshot: bool = False,
-) -> VDI:
-    """A loose disk with the content of `source`, its volume made in `sr`. The caller takes it into the store or
-    destroys it.
-    """
-    require_attached(sr)
-    require_own(sr)
-    if source.missing:
-        raise VdiMissing(source.SR, source)
-    target = VDI(
-        SR=sr,
-        type=source.type,
-        virtual_size=source.virtual_size,
-        name_label=source.name_label if name is None else name,
-        name_description=source.name_description,
-        sharable=source.sharable,
-        other_config=source.other_config,
-        xenstore_data=source.xenstore_data,
-        sm_config=source.sm_config,
-        tags=source.tags,
-    )
-    if snapshot:
-        target.is_a_snapshot, target.snapshot_of, target.snapshot_time = True, source, datetime.now(UTC)
-    call.observer.making.add(target.uuid)
-    try:
-        note_volume(target, call.storage.copy_volume(source, target, progress))
-    except BaseException:
-        call.observer.making.discard(target.uuid)
-        raise
-    return target
-
-
 def _require_quiet(vdi: VDI, operation: str) -> None:
     """VDI_IN_USE while a machine may write to the disk: a copy made meanwhile would be torn."""
     if any(vbd.currently_attached and vbd.mode == "RW" for vbd in vdi.VBDs):
@@ -176,14 +148,18 @@ def _require_quiet(vdi: VDI, operation: str) -> None:
 
 @message(VDI, operation=VdiOperation.SNAPSHOT.value)
 def snapshot(call: Call, vdi: VDI, driver_params: Mapping[str, str] = {}) -> VDI:
-    """Keep the disk as it is now, as a new disk that knows what it is a snapshot of."""
+    """Keep the disk as it is now, as a new disk that knows what it is a snapshot of.
+
+    At once, where the storage can share blocks or lay images over each other; else all of it is copied, which the
+    task's progress shows.
+    """
     _require_quiet(vdi, "snapshot")
     return _keep(call, duplicate(call, vdi, vdi.SR, call.progress, snapshot=True))
 
 
 @message(VDI, operation=VdiOperation.CLONE.value)
 def clone(call: Call, vdi: VDI, driver_params: Mapping[str, str] = {}) -> VDI:
-    """Make a new disk with this content in the same storage."""
+    """Make a new disk with this content in the same storage, at once where a snapshot would be."""
     _require_quiet(vdi, "clone")
     return _keep(call, duplicate(call, vdi, vdi.SR, call.progress))
 
@@ -197,7 +173,7 @@ def copy(call: Call, vdi: VDI, sr: SR | None = None, base_vdi: VDI | None = None
     if base_vdi is not None or into_vdi is not None:
         raise OperationNotAllowed("only whole copies into new disks are made: base_vdi and into_vdi must be null")
     _require_quiet(vdi, "copy")
-    return _keep(call, duplicate(call, vdi, sr or vdi.SR, call.progress))
+    return _keep(call, duplicate(call, vdi, sr or vdi.SR, call.progress, whole=True))
 
 
 @message(VDI, kind=Kind.WRITE)
