@@ -17,13 +17,15 @@ import libvirt
 from lxml import etree
 
 from agent.classes import SR, VDI
-from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiMissing
+from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing
 from agent.ports import SeenVolume
-from drivers.disk_journal import Operation, Step
+from drivers.connection import Connection
+from drivers.disk_journal import DiskJournal, Operation, Step
 from drivers.disks import FolderDisks, asked_format, format_for, room
+from drivers.lvm import Lvm
 from drivers.pool_xml import FOLDER_POOLS
 from drivers.pools import file_call
-from drivers.qemu_img import Layer
+from drivers.qemu_img import Layer, QemuImg
 from drivers.sparse import Folder, Image
 from drivers.text import cleaned
 
@@ -34,10 +36,22 @@ class Place:
 
     pool: libvirt.virStoragePool
     folder: Path | None
+    group: str = ""
+    """The volume group, for a pool that is one."""
 
 
 class LibvirtStorage(FolderDisks):
     """The port Storage over any libvirt connection whose pools are real."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        journal: DiskJournal,
+        qemu_img: QemuImg | None = None,
+        lvm: Lvm | None = None,
+    ) -> None:
+        super().__init__(connection, journal, qemu_img)
+        self.lvm = lvm or Lvm()
 
     def usage(self, sr: SR) -> tuple[int, int]:
         """Size and used bytes. SR_HAS_NO_PBDS for a pool that does not run."""
@@ -96,6 +110,7 @@ class LibvirtStorage(FolderDisks):
             return
         with suppress(VdiMissing), self._call(vdi.SR, vdi):
             name = self._volume(place, vdi).name()
+            _require_no_snapshots(place, vdi)
             self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=False, finish=[("remove", name)]))
 
     def destroy_volume(self, vdi: VDI) -> None:
@@ -106,7 +121,9 @@ class LibvirtStorage(FolderDisks):
             super().destroy_volume(vdi)
             return
         with suppress(VdiMissing), self._call(vdi.SR, vdi):
-            self._volume(place, vdi).delete()
+            volume = self._volume(place, vdi)
+            _require_no_snapshots(place, vdi)
+            volume.delete()
         self.journal.end(vdi.uuid)
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
@@ -127,7 +144,11 @@ class LibvirtStorage(FolderDisks):
                 # libvirt 9.0.0, logical pools: "storage pool does not support changing of volume capacity".
                 if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
                     raise
-                raise ValueNotSupported("virtual_size", size, "this storage cannot grow a disk") from error
+                if not place.group or not self.lvm.installed:
+                    raise ValueNotSupported("virtual_size", size, "this storage cannot grow a disk") from error
+                with file_call(vdi.SR, vdi, size, free):
+                    self.lvm.grow(place.group, PurePosixPath(vdi.location).name, size)
+                _refresh(place.pool)
 
     def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
         """Make the volume of `target`, in ``target.SR``, with the content of `source`.
@@ -193,16 +214,43 @@ class LibvirtStorage(FolderDisks):
             return _seen(etree.fromstring(volume.XMLDesc()))
 
     def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
-        """Make the volume of `target` one with the content of `source`, at once; None where this storage cannot."""
+        """Make the volume of `target` one with the content of `source`, at once; None where this storage cannot.
+
+        In a volume group that is a snapshot by lvm2, since libvirt's (9.0.0) asks lvcreate for one without its size.
+        """
         with self._call(source.SR, source):
             place = self._place(source.SR)
-        return super().clone_volume(source, target) if place.folder is not None else None
+        if place.folder is not None:
+            return super().clone_volume(source, target)
+        if not place.group or not self.lvm.installed:
+            return None
+        with self._call(source.SR, source):
+            origin = self._volume(place, source).name()
+            free = int(place.pool.info()[3])
+        with self._call(target.SR, target, target.virtual_size, free), file_call(target.SR, target, 0, free):
+            kind = self.lvm.look(place.group, origin)
+            if kind.origin and not kind.thin_pool:
+                return None  # it is a snapshot itself
+            _require_raw(target)
+            with self._noted(target, "create"):
+                self.lvm.snapshot(place.group, origin, target.uuid, thin=bool(kind.thin_pool))
+                self.journal.reached("create: named")
+            _refresh(place.pool)
+            return _seen(etree.fromstring(place.pool.storageVolLookupByName(target.uuid).XMLDesc()))
 
     def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
         """Lay a new volume for `vdi` over its old one, which becomes that of `base`; None where that cannot be."""
         with self._call(vdi.SR, vdi):
             place = self._place(vdi.SR)
         return super().split_volume(vdi, base) if place.folder is not None else None
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        """Merge two volumes of a folder; None for devices, which are not laid over each other by us."""
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+        return super().merge_volume(base, vdi, most, progress) if place.folder is not None else None
 
     def _take(self, sr: SR, steps: Sequence[Step]) -> None:
         if not steps:
@@ -238,7 +286,8 @@ class LibvirtStorage(FolderDisks):
         pool = self._running(sr)
         described = etree.fromstring(pool.XMLDesc())
         folder = described.findtext("target/path") if described.get("type") in FOLDER_POOLS else None
-        return Place(pool, Path(folder) if folder else None)
+        group = described.findtext("source/name", "") if described.get("type") == "logical" else ""
+        return Place(pool, Path(folder) if folder else None, group)
 
     def _volume(self, place: Place, vdi: VDI) -> libvirt.virStorageVol:
         """The volume of a disk; VDI_MISSING if its pool has none at its location."""
@@ -299,7 +348,18 @@ def _seen(volume: etree._Element) -> SeenVolume:
         name=cleaned(volume.findtext("name")),
         capacity=int(volume.findtext("capacity", "0")),
         allocation=int(volume.findtext("allocation", "0")),
+        parent=volume.findtext("backingStore/path", ""),
     )
+
+
+def _require_no_snapshots(place: Place, vdi: VDI) -> None:
+    """VDI_IN_USE for a volume that has snapshots: lvm2 would remove them with it. Within translated only."""
+    if not place.group:
+        return
+    for volume in place.pool.listAllVolumes():
+        described = _described(volume)
+        if described is not None and described.findtext("backingStore/path") == vdi.location:
+            raise VdiInUse(vdi, f"be the base of {volume.name()}")
 
 
 def _free(place: Place, size: int) -> int:

@@ -12,10 +12,10 @@ from agent.classes.lifecycle import vdi_in_use
 from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiReadonly, XenError
 from agent.messages.sr import note_room
 from agent.messages.vdi_chains import (
-    BASE_NAME,
     ancestors,
     children,
     duplicate,
+    hide,
     making,
     note_volume,
     remove,
@@ -83,7 +83,7 @@ def destroy(call: Call, self: VDI) -> None:
         with call.store.transaction():
             if self.VBDs:
                 call.store.destroy(self)  # says who refers to it
-            self.managed, self.read_only, self.name_label = False, True, BASE_NAME
+            hide(self)
         return
     parent = self.parent
     remove(call, self)

@@ -145,6 +145,8 @@ def _cloned(call: Call, source: VDI, target: VDI, progress: Callable[[float], No
     with call.site.holds.holding("clone", shared=[source, *ancestors(source)]):
         seen = call.storage.clone_volume(source, target)
     if seen is not None:
+        if seen.parent == source.location:
+            target.parent = source
         return seen
     base = _base_of(call, source, progress)
     if base is None:
@@ -213,6 +215,11 @@ def _follow(call: Call, vdi: VDI) -> None:
 
 
 # --- bases that are no longer needed
+
+
+def hide(vdi: VDI) -> None:
+    """Make a disk that others are laid over a hidden base. In a transaction."""
+    vdi.managed, vdi.read_only, vdi.name_label = False, True, BASE_NAME
 
 
 def remove(call: Call, vdi: VDI) -> None:

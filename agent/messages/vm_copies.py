@@ -19,7 +19,7 @@ from agent.classes.enums import PowerState, VbdMode, VbdType, VdiType, VmOperati
 from agent.classes.lifecycle import require
 from agent.errors import InvalidValue, OperationNotAllowed, VMRequiresSR, XenError
 from agent.messages.vbd import free_places
-from agent.messages.vdi_chains import children, duplicate, note_volume, replace, tidy
+from agent.messages.vdi_chains import children, duplicate, hide, note_volume, replace, tidy
 from agent.messages.vif import acting, random_mac
 from agent.messages.vm import define_or_undo
 from agent.model.entity import Qualifier
@@ -127,13 +127,16 @@ def revert(call: Call, snapshot: VM) -> None:
             require(vm, VmOperation.HARD_SHUTDOWN)
             with acting(call, vm):
                 call.domains.destroy(vm)
-        old = _replaced(vm, disks)
+        old = [vdi for vdi in _replaced(vm, disks) if not children(vdi)]
+        needed = [vdi for vdi in _replaced(vm, disks) if children(vdi)]
         parents = [vdi.parent for vdi in old]
 
         def go_back() -> None:
             for disk in disks:
                 if disk.vdi is not None:
                     _swap(call, vm, disk, disk.vdi)
+            for vdi in needed:
+                hide(vdi)
             for name, field in VM.fields.items():
                 if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED:
                     setattr(vm, name, getattr(snapshot, name))
@@ -149,7 +152,7 @@ def _replaced(vm: VM, disks: list[Copied]) -> list[VDI]:
     """The machine's own disks that nobody has any more once the copies of a snapshot's are in their places."""
     places = {disk.vbd.userdevice for disk in disks if disk.vdi is not None}
     own = [vbd.VDI for vbd in vm.VBDs if vbd.VDI is not None and vbd.userdevice in places]
-    return [vdi for vdi in own if len(vdi.VBDs) == 1 and not children(vdi)]
+    return [vdi for vdi in own if len(vdi.VBDs) == 1]
 
 
 def _swap(call: Call, vm: VM, disk: Copied, copy: VDI) -> None:

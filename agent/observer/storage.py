@@ -144,14 +144,16 @@ def _volumes(
 
 
 def _parents(sr: SR, adopted: Sequence[tuple[VDI, str]]) -> None:
-    """Note what adopted disks are laid over, within their storage. That is a hidden base, unless a machine has it."""
+    """Note what adopted disks are laid over, within their storage. Below an image, that is a hidden base unless a
+    machine has it; the origin of a snapshot by lvm2 may be written to.
+    """
     places = {vdi.location: vdi for vdi in sr.VDIs}
     for vdi, location in adopted:
         below = places.get(location)
         if below is None or below is vdi:
             continue
         vdi.parent = below
-        if not below.VBDs:
+        if not below.VBDs and vdi.format != "raw":
             below.managed, below.read_only = False, True
 
 

@@ -21,12 +21,14 @@ from agent.errors import (
     SrHasNoPbds,
     SrNotEmpty,
     ValueNotSupported,
+    VdiInUse,
     VdiMissing,
     XenError,
 )
 from agent.model import api
 from drivers import storage as module
 from drivers.disk_journal import DiskJournal
+from drivers.lvm import Lvm, Volume
 from drivers.storage import LibvirtStorage
 
 api.seal_classes(c)
@@ -56,9 +58,12 @@ class Libvirt:
         self.pool.info.return_value = [2, 100 * MIB, 40 * MIB, 60 * MIB]
         self.handle.storagePoolLookupByUUIDString.return_value = self.pool
         self.handle.listAllStoragePools.return_value = [self.pool]
-        self.storage = LibvirtStorage(
-            Mock(handle=self.handle, long=self.handle, suspect=lambda: not self.alive), DiskJournal(None)
-        )
+        self.lvm = mocker.create_autospec(Lvm, instance=True)
+        self.lvm.look.return_value = Volume("", "")
+        self.lvm.installed = True
+        self.journal = DiskJournal(None)
+        connection = Mock(handle=self.handle, long=self.handle, suspect=lambda: not self.alive)
+        self.storage = LibvirtStorage(connection, self.journal, lvm=self.lvm)
         self.host = c.Host()
 
     def volume(
@@ -66,7 +71,7 @@ class Libvirt:
     ) -> Mock:
         """A volume that libvirt knows."""
         volume: Mock = self.mocker.create_autospec(libvirt.virStorageVol, instance=True)
-        volume.path.return_value = path
+        volume.path.return_value, volume.name.return_value = path, Path(path).name
         volume.info.return_value = [0, size, 0]
         volume.XMLDesc.return_value = (
             f"<volume type='{type}'><name>{Path(path).name}</name><capacity>{size}</capacity>"
@@ -299,14 +304,103 @@ def test_a_logical_volume_has_no_format(below: Libvirt, sr: c.SR) -> None:
         below.storage.create_volume(disk(sr, sm_config={"type": "qcow2"}))
 
 
-def test_a_logical_volume_cannot_grow(below: Libvirt, sr: c.SR) -> None:
+NO_GROWTH = refusal(libvirt.VIR_ERR_NO_SUPPORT, "storage pool does not support changing of volume capacity")
+
+
+def test_a_logical_volume_grows_by_lvm2_where_libvirt_refuses(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
-    volume.resize.side_effect = refusal(
-        libvirt.VIR_ERR_NO_SUPPORT, "storage pool does not support changing of volume capacity"
-    )
+    volume.resize.side_effect = NO_GROWTH
+    below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    below.lvm.grow.assert_called_once_with("vg", "x", 8 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [(OSError(28, "insufficient free space"), SrFull), (OSError(5, "only while inactive"), SrBackendFailure)],
+)
+def test_what_lvm2_refuses_is_told(below: Libvirt, sr: c.SR, error: OSError, meaning: type[XenError]) -> None:
+    below.is_a_volume_group()
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume.resize.side_effect = NO_GROWTH
+    below.lvm.grow.side_effect = below.lvm.snapshot.side_effect = error
+    with pytest.raises(meaning):
+        below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    target = disk(sr)
+    with pytest.raises(meaning):
+        below.storage.clone_volume(disk(sr, "/dev/vg/x"), target)
+    assert below.journal.under_way(target.uuid) is None
+
+
+def test_where_there_is_no_lvm2_a_logical_volume_cannot_grow(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.lvm.installed = False
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume.resize.side_effect = NO_GROWTH
     with pytest.raises(ValueNotSupported):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    assert below.storage.clone_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
+
+
+BACKING = "<backingStore><path>/dev/vg/x</path></backingStore>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "thin"), [(Volume("", ""), False), (Volume("", "pool"), True), (Volume("y", "p"), True)]
+)
+def test_a_logical_volume_is_cloned_at_once(below: Libvirt, sr: c.SR, kind: Volume, thin: bool) -> None:
+    below.is_a_volume_group()
+    target = disk(sr)
+    below.lvm.look.return_value = kind
+    volumes = {
+        "x": below.volume("/dev/vg/x", type="block"),
+        target.uuid: below.volume(f"/dev/vg/{target.uuid}", type="block", more=BACKING),
+    }
+    below.pool.storageVolLookupByName.side_effect = lambda name: volumes[name]
+    seen = below.storage.clone_volume(disk(sr, "/dev/vg/x"), target)
+    assert seen is not None
+    assert (seen.location, seen.parent) == (f"/dev/vg/{target.uuid}", "/dev/vg/x")
+    below.lvm.snapshot.assert_called_once_with("vg", "x", target.uuid, thin=thin)
+    operation = below.journal.under_way(target.uuid)
+    assert operation is not None
+    assert operation.undo == [("remove", target.uuid)]
+
+
+def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.lvm.look.return_value = Volume("y", "")
+    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    assert below.storage.clone_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
+    below.lvm.snapshot.assert_not_called()
+    assert below.storage.split_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
+    assert below.storage.merge_volume(disk(sr, "/dev/vg/x"), disk(sr, "/dev/vg/y"), None, ignore) is None
+
+
+def test_a_logical_volume_that_has_snapshots_is_not_removed_with_them(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.pool.listAllVolumes.return_value = [volume, below.volume("/dev/vg/s", type="block", more=BACKING)]
+    for call in (below.storage.doom_volume, below.storage.destroy_volume):
+        with pytest.raises(VdiInUse):
+            call(disk(sr, "/dev/vg/x"))
+    volume.delete.assert_not_called()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_volume_that_a_crash_left_is_removed(below: Libvirt, sr: c.SR, tmp_path: Path, gone: bool) -> None:
+    below.is_a_volume_group()
+    vdi = disk(sr, size=8 * MIB)
+    journal = DiskJournal(tmp_path)
+    connection = Mock(handle=below.handle, long=below.handle, suspect=lambda: not below.alive)
+    below.pool.createXML.return_value = below.volume(f"/dev/vg/{vdi.uuid}", size=8 * MIB, type="block")
+    LibvirtStorage(connection, journal, lvm=below.lvm).create_volume(vdi)
+    restarted = LibvirtStorage(connection, DiskJournal(tmp_path), lvm=below.lvm)
+    if gone:
+        below.pool.storageVolLookupByName.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_VOL)
+    restarted.recover(sr, lambda uuid: False)
+    below.pool.storageVolLookupByName.assert_called_once_with(vdi.uuid)
+    assert below.pool.storageVolLookupByName.return_value.delete.called is not gone
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_usage_of_a_volume_group_is_what_libvirt_says(below: Libvirt, sr: c.SR) -> None:
