@@ -487,6 +487,15 @@ class SrBackendFailure(XenError):
 
 
 @dataclass(eq=False)
+class VdiLocationMissing(XenError):
+    """There is no volume at this place of the storage."""
+
+    code = "VDI_LOCATION_MISSING"
+    sr: object
+    location: str
+
+
+@dataclass(eq=False)
 class VdiMissing(XenError):
     """The file or volume of this disk is gone from its storage."""
 

@@ -369,6 +369,12 @@ class Storage(Protocol):
     def create(self, sr: SR, device_config: Mapping[str, str]) -> None:
         """Make the storage and start it. SR_UNKNOWN_DRIVER for a type it cannot make."""
 
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        """The storage of a type that there is, as the device_configs that make it; the given one says where to look.
+
+        SR_UNKNOWN_DRIVER, or VALUE_NOT_SUPPORTED for a type whose storage cannot be looked for.
+        """
+
     def attach(self, pbd: PBD) -> None:
         """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first where the host has forgotten
         it.

@@ -220,6 +220,10 @@ class FakeStorage(Failing):
         self.attached[sr.uuid] = SeenPool(sr.uuid, sr.name_label, sr.type, True, dict(device_config), 100 * GIB, 0)
         self.volumes[sr.uuid] = {}
 
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        self.meet("probe")
+        return [{"server": device_config.get("server", ""), "serverpath": "/srv & <more>"}] if type == "nfs" else []
+
     def attach(self, pbd: PBD) -> None:
         self.meet("attach")
         self.volumes.setdefault(pbd.SR.uuid, {})

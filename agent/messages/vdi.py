@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from agent.call import Call
-from agent.classes import SR, VDI
-from agent.classes.enums import VdiOperation
+from agent.classes import SR, VDI, Pool
+from agent.classes.enums import VdiOperation, VdiType
 from agent.classes.lifecycle import vdi_in_use
-from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiReadonly, XenError
-from agent.messages.sr import note_room
+from agent.errors import (
+    OperationNotAllowed,
+    UniquenessViolated,
+    ValueNotSupported,
+    VdiInUse,
+    VdiLocationMissing,
+    VdiReadonly,
+    XenError,
+)
+from agent.messages.sr import note_room, require_new_uuid
 from agent.messages.vdi_chains import (
     ancestors,
     children,
@@ -25,7 +34,7 @@ from agent.messages.vdi_chains import (
     tidy,
 )
 from agent.model.messages import Kind, construct, message
-from agent.model.types import Record
+from agent.model.types import EPOCH, Record
 from agent.observer import storage
 
 
@@ -65,6 +74,63 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     finally:
         call.observer.making.discard(vdi.uuid)
     note_room(call, vdi.SR)
+    return vdi
+
+
+@message(VDI, kind=Kind.VERB)
+def introduce(
+    call: Call,
+    uuid: str,
+    name_label: str,
+    name_description: str,
+    SR: SR,
+    type: VdiType,
+    sharable: bool,
+    read_only: bool,
+    other_config: Mapping[str, str],
+    location: str,
+    xenstore_data: Mapping[str, str] = {},
+    sm_config: Mapping[str, str] = {},
+    managed: bool = True,
+    virtual_size: int = 0,
+    physical_utilisation: int = 0,
+    metadata_of_pool: Pool | None = None,
+    is_a_snapshot: bool = False,
+    snapshot_time: datetime = EPOCH,
+    snapshot_of: VDI | None = None,
+) -> VDI:
+    """Make known a disk that is in a storage already, at `location`: its path, or its name there.
+
+    `managed`, the sizes and `metadata_of_pool` are not used: what the storage tells counts. VDI_LOCATION_MISSING, or
+    DB_UNIQUENESS_CONSTRAINT_VIOLATION for one that is known. An empty `uuid` is made up.
+    """
+    require_attached(SR)
+    require_own(SR)
+    require_new_uuid(call, VDI, uuid)
+    found = [seen for seen in call.storage.scan(SR) if location in (seen.location, seen.name)]
+    if not found:
+        raise VdiLocationMissing(SR, location)
+    vdi = VDI(
+        SR=SR,
+        type=type,
+        name_label=name_label,
+        name_description=name_description,
+        sharable=sharable,
+        read_only=read_only or found[0].read_only,
+        other_config=other_config,
+        xenstore_data=xenstore_data,
+        sm_config=sm_config,
+    )
+    if uuid:
+        vdi.uuid = uuid
+    vdi.is_a_snapshot, vdi.snapshot_time, vdi.snapshot_of = is_a_snapshot, snapshot_time, snapshot_of
+    note_volume(vdi, found[0])
+    with call.store.transaction():
+        if any(other.location == vdi.location for other in SR.VDIs):
+            raise UniquenessViolated("VDI", "location", vdi.location)
+        call.store.add(vdi)
+        storage.note_parents(SR, [(vdi, found[0].parent)])
+    note_room(call, SR)
     return vdi
 
 

@@ -137,15 +137,15 @@ def _volumes(
         vdi.missing = False
         vdi.physical_utilisation = seen.allocation
         vdi.virtual_size = seen.capacity
-    _parents(sr, adopted)
+    note_parents(sr, adopted)
     for vdi in known.values():
         if before.get(vdi) == vdi.location and vdi.uuid not in making:
             vdi.missing = True
 
 
-def _parents(sr: SR, adopted: Sequence[tuple[VDI, str]]) -> None:
+def note_parents(sr: SR, adopted: Sequence[tuple[VDI, str]]) -> None:
     """Note what adopted disks are laid over, within their storage. Below an image, that is a hidden base unless a
-    machine has it; the origin of a snapshot by lvm2 may be written to.
+    machine has it; the origin of a snapshot by lvm2 may be written to. In a transaction.
     """
     places = {vdi.location: vdi for vdi in sr.VDIs}
     for vdi, location in adopted:
