@@ -245,6 +245,7 @@ def copy(call: Call, vdi: VDI, sr: SR | None = None, base_vdi: VDI | None = None
 @message(VDI, kind=Kind.WRITE)
 def set_read_only(call: Call, self: VDI, value: bool) -> None:
     """Set whether the disk may be written to. VDI_IN_USE while a machine has it."""
+    require_managed(self)
     if value != self.read_only and vdi_in_use(self):
         raise VdiInUse(self, "set_read_only")
     self.read_only = value

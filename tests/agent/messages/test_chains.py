@@ -57,6 +57,7 @@ def test_a_hidden_base_is_nobodys_to_work_with(door: Door, sr: SR, vdi: VDI) -> 
         ("VDI.resize", [base, 2 * GIB]),
         ("VDI.clone", [base]),
         ("VDI.copy", [base]),
+        ("VDI.set_read_only", [base, False]),
         ("VBD.create", [{"VM": vm.ref, "VDI": base.ref, "userdevice": "0", "mode": "RO"}]),
     ):
         assert door.refused(name, *params) == ["VDI_NOT_MANAGED", base.ref], name
