@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.errors import TaskCancelled
+from agent.holds import Holds
 from agent.lanes import Lanes
 from agent.model.api import Api
 from agent.model.entity import Entity
@@ -37,6 +38,7 @@ class Site:
     sessions: Sessions
     users: Users
     version: str
+    holds: Holds = field(default_factory=Holds)
     batches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """The latest answers of event.from, for clients that are at the same place; the messages of event keep it."""
 

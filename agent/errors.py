@@ -279,6 +279,17 @@ class OperationBlocked(XenError):
 
 
 @dataclass(eq=False)
+class OtherOperationInProgress(XenError):
+    """Something else is being done to the object, and takes longer than one waits for."""
+
+    code = "OTHER_OPERATION_IN_PROGRESS"
+    class_name: str
+    ref: object
+    operation_type: str
+    operation_ref: str
+
+
+@dataclass(eq=False)
 class HostNotEnoughFreeMemory(XenError):
     """The host cannot give the machine its memory now. Both numbers are bytes."""
 
@@ -410,6 +421,14 @@ class VdiInUse(XenError):
 
 
 @dataclass(eq=False)
+class VdiNotManaged(XenError):
+    """The disk is a hidden base, which belongs to the disks that are laid over it."""
+
+    code = "VDI_NOT_MANAGED"
+    vdi: object
+
+
+@dataclass(eq=False)
 class VdiReadonly(XenError):
     """The disk is read-only."""
 
@@ -465,6 +484,15 @@ class SrBackendFailure(XenError):
     status: str
     output: str
     message: str
+
+
+@dataclass(eq=False)
+class VdiLocationMissing(XenError):
+    """There is no volume at this place of the storage."""
+
+    code = "VDI_LOCATION_MISSING"
+    sr: object
+    location: str
 
 
 @dataclass(eq=False)

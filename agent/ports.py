@@ -146,6 +146,10 @@ class SeenVolume:
     allocation: int
     format: str = "raw"
     read_only: bool = False
+    parent: str = ""
+    """The location of the volume that this one is laid over, in the same storage, by what it says of itself; nothing
+    is opened because of it.
+    """
 
 
 @dataclass(frozen=True)
@@ -365,6 +369,12 @@ class Storage(Protocol):
     def create(self, sr: SR, device_config: Mapping[str, str]) -> None:
         """Make the storage and start it. SR_UNKNOWN_DRIVER for a type it cannot make."""
 
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        """The storage of a type that there is, as the device_configs that make it; the given one says where to look.
+
+        SR_UNKNOWN_DRIVER, or VALUE_NOT_SUPPORTED for a type whose storage cannot be looked for.
+        """
+
     def attach(self, pbd: PBD) -> None:
         """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first where the host has forgotten
         it.
@@ -388,8 +398,11 @@ class Storage(Protocol):
     def create_volume(self, vdi: VDI) -> SeenVolume:
         """Make a volume of ``vdi.virtual_size`` in ``vdi.SR``. SR_FULL if it does not fit."""
 
+    def doom_volume(self, vdi: VDI) -> None:
+        """Note that the disk is about to be destroyed. VDI_IN_USE if another volume is laid over it."""
+
     def destroy_volume(self, vdi: VDI) -> None:
-        """Delete it. One that is gone is no error."""
+        """Delete it. One that is gone is no error; VDI_IN_USE if another volume is laid over it."""
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow it to `size`."""
@@ -397,7 +410,52 @@ class Storage(Protocol):
     def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
         """Make the volume of `target`, in ``target.SR``, with the content of `source`.
 
-        `progress` is called with the part done, 0 to 1; what it raises ends the copy, and nothing of it stays.
+        If both have the same parent, only what `source` has of its own is copied. `progress` is called with the part
+        done, 0 to 1; what it raises ends the copy, and nothing of it stays. VDI_IN_USE if somebody writes to `source`
+        meanwhile.
+        """
+
+    def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
+        """Make the volume of `target`, in the same storage, one with the content of `source`, at once and without
+        touching that: by shared blocks, or a snapshot of a volume group. None where this storage cannot.
+        """
+
+    def is_untouched(self, vdi: VDI) -> bool:
+        """Whether the volume has nothing of its own and shows what its parent does."""
+
+    def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
+        """Make the volume of `vdi` that of `base`, noting there where it is, and lay a new one over it for `vdi`.
+
+        At once. None where this storage has no volumes that are laid over others, or that disk must not be one.
+        """
+
+    def overlay_volume(self, base: VDI, target: VDI) -> SeenVolume:
+        """Make the volume of `target`, in the same storage, an empty one laid over that of `base`. At once."""
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        """Write what `vdi` has of its own into `base`, on which nothing else rests, and make that the volume of `vdi`.
+
+        None where what rests on `vdi` could not follow, or `vdi` has more than `most` bytes of its own. What `progress`
+        raises ends it, with nothing changed.
+        """
+
+    def settle(self, *vdis: VDI) -> None:
+        """The store has what was done: the disks that were made, split off, merged or destroyed.
+
+        Until then all of it is undone if the agent ends. Nothing to settle is no error.
+        """
+
+    def undo(self, vdi: VDI) -> None:
+        """Undo what was begun for this disk and not settled: for the base of a split or merge, that; for one that is
+        doomed, its doom. Nothing to undo is no error.
+        """
+
+    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
+        """Undo or finish what an earlier run of the agent left half done in this storage.
+
+        `known` says whether the store has a disk of this uuid.
         """
 
 

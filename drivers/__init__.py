@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.ports import Domains, Machine
 from drivers.census import Census
 from drivers.connection import Connection
+from drivers.disk_journal import JOURNAL, DiskJournal
 from drivers.domains import LibvirtDomains
 from drivers.folders import SimulatedStorage
 from drivers.guests import Guests
@@ -39,17 +40,17 @@ def open(uri: str, state: Path) -> Machine:
     if connection.in_process:
         machine = _simulated(connection, state)
     else:
-        machine = _xen(connection) if uri.startswith("xen:///") else _plain(connection)
+        machine = _xen(connection, state) if uri.startswith("xen:///") else _plain(connection, state)
     connection.start()
     return machine
 
 
-def _xen(connection: Connection) -> Machine:
+def _xen(connection: Connection, state: Path) -> Machine:
     xl = Xl.installed()
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
-    machine = _libvirt(connection, XenDomains(connection, xl, census, guests), counters)
+    machine = _libvirt(connection, state, XenDomains(connection, xl, census, guests), counters)
     census.start()
     guests.start()
 
@@ -62,17 +63,17 @@ def _xen(connection: Connection) -> Machine:
     return replace(machine, close=close)
 
 
-def _plain(connection: Connection) -> Machine:
+def _plain(connection: Connection, state: Path) -> Machine:
     # Whatever it is, it is not the Xen under this control domain: what the files here say is not about its domains.
     xl = Xl(None)
     counters = XenCounters(xl, Census(xl), Guests(), sys=NOWHERE, run=NOWHERE)
-    return _libvirt(connection, LibvirtDomains(connection), counters)
+    return _libvirt(connection, state, LibvirtDomains(connection), counters)
 
 
-def _libvirt(connection: Connection, domains: Domains, counters: XenCounters) -> Machine:
+def _libvirt(connection: Connection, state: Path, domains: Domains, counters: XenCounters) -> Machine:
     return Machine(
         domains=domains,
-        storage=LibvirtStorage(connection),
+        storage=LibvirtStorage(connection, DiskJournal(state / JOURNAL)),
         networks=LibvirtNetworks(connection),
         node=LibvirtNode(connection, simulated=False),
         meters=SampledMeters(connection, counters),

@@ -201,6 +201,10 @@ class FakeStorage(Failing):
         super().__init__()
         self.attached: dict[str, SeenPool] = {LOCAL: SeenPool(LOCAL, "local", "file", True, {}, 100 * GIB, 0)}
         self.volumes: dict[str, dict[str, SeenVolume]] = {LOCAL: {}}
+        self.overlays = False
+        """Whether images can be laid over each other here."""
+        self.split: dict[str, tuple[SeenVolume, SeenVolume]] = {}
+        self.settled: list[str] = []
 
     def supported_types(self) -> Mapping[str, str]:
         return {"file": "a folder", "iso": "a folder of CD images"}
@@ -215,6 +219,10 @@ class FakeStorage(Failing):
             raise SrUnknownDriver(sr.type)
         self.attached[sr.uuid] = SeenPool(sr.uuid, sr.name_label, sr.type, True, dict(device_config), 100 * GIB, 0)
         self.volumes[sr.uuid] = {}
+
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        self.meet("probe")
+        return [{"server": device_config.get("server", ""), "serverpath": "/srv & <more>"}] if type == "nfs" else []
 
     def attach(self, pbd: PBD) -> None:
         self.meet("attach")
@@ -264,6 +272,65 @@ class FakeStorage(Failing):
             progress(step)
         self.meet("copy_volume")
         return self.create_volume(target)
+
+    def doom_volume(self, vdi: VDI) -> None:
+        self.meet("doom_volume")
+
+    def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
+        self.meet("clone_volume")
+        return None
+
+    def is_untouched(self, vdi: VDI) -> bool:
+        self.meet("is_untouched")
+        return False
+
+    def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
+        self.meet("split_volume")
+        if not self.overlays:
+            return None
+        volumes = self.volumes[vdi.SR.uuid]
+        old = volumes.pop(vdi.location)
+        base.location = f"/{vdi.SR.uuid}/{base.uuid}.raw"
+        volumes[base.location] = replace(old, location=base.location)
+        new = SeenVolume(
+            f"/{vdi.SR.uuid}/{vdi.uuid}.qcow2", vdi.uuid, vdi.virtual_size, 0, "qcow2", False, base.location
+        )
+        volumes[new.location] = new
+        self.split[base.uuid] = old, new
+        return new
+
+    def overlay_volume(self, base: VDI, target: VDI) -> SeenVolume:
+        self.meet("overlay_volume")
+        location = f"/{target.SR.uuid}/{target.uuid}.qcow2"
+        made = SeenVolume(location, target.uuid, target.virtual_size, 0, "qcow2", False, base.location)
+        self.volumes[target.SR.uuid][location] = made
+        return made
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        self.meet("merge_volume")
+        volumes = self.volumes[vdi.SR.uuid]
+        del volumes[vdi.location]
+        below = volumes.pop(base.location)
+        made = replace(below, location=f"/{vdi.SR.uuid}/{vdi.uuid}.raw", capacity=vdi.virtual_size)
+        volumes[made.location] = made
+        return made
+
+    def settle(self, *vdis: VDI) -> None:
+        self.meet("settle")
+        self.settled += [vdi.uuid for vdi in vdis]
+
+    def undo(self, vdi: VDI) -> None:
+        self.meet("undo")
+        if vdi.uuid in self.split:
+            old, new = self.split.pop(vdi.uuid)
+            volumes = self.volumes[vdi.SR.uuid]
+            del volumes[new.location], volumes[vdi.location]
+            volumes[old.location] = old
+
+    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
+        self.meet("recover")
 
     @staticmethod
     def steps() -> Iterator[float]:

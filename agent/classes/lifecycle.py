@@ -218,7 +218,8 @@ def derive_vdi(vdi: m.VDI) -> None:
     if vdi.missing:
         allowed = [VdiOperation.DESTROY, VdiOperation.FORGET, VdiOperation.UPDATE]
     attached = any(pbd.currently_attached for pbd in vdi.SR.PBDs)
-    vdi.allowed_operations = () if vdi.current_operations or not attached else tuple(allowed)
+    busy = bool(vdi.current_operations) or not vdi.managed
+    vdi.allowed_operations = () if busy or not attached else tuple(allowed)
 
 
 def derive_sr(sr: m.SR) -> None:

@@ -44,10 +44,14 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     )
     storage_lock: bool = runtime("always false: the agent locks no storage", default=False)
     location: str = runtime("path of the file or volume on the host", default="", kept=True)
-    managed: bool = runtime("does the agent make, resize and delete the volume", default=True, kept=True)
+    managed: bool = runtime(
+        "is it a disk to work with; false for a hidden base that others are laid over", default=True, kept=True
+    )
     missing: bool = runtime("was the volume gone at the last scan of its storage", default=False)
     parent: m.VDI | None = runtime(
-        "always null: copies and snapshots are whole disks, laid over no other", default=None, kept=True, weak=True
+        "hidden disk that this one is laid over, holding only what differs from it; null for a whole disk",
+        default=None,
+        kept=True,
     )
     xenstore_data: Mapping[str, str] = readwrite(
         "keys for the device's place in xenstore; noted, not acted on, since libvirt writes none",
@@ -86,7 +90,7 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
         default="",
     )
 
-    derive_from = frozenset({"read_only", "missing", "current_operations", "VBDs", "SR"})
+    derive_from = frozenset({"managed", "read_only", "missing", "current_operations", "VBDs", "SR"})
 
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""

@@ -13,7 +13,7 @@ from agent.classes import VM, Host
 from agent.classes.enums import PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
 from agent.errors import HostDisabled, OperationNotAllowed, VMBadPowerState, XenError
-from agent.messages.vbd import free_places, require_vdi_free
+from agent.messages.vbd import disks_held, free_places, require_vdi_free
 from agent.messages.vif import CARDS, acting
 from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.model.messages import Kind, construct, message
@@ -128,7 +128,7 @@ def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     _require_host(call)
     for vbd in vm.VBDs:
         require_vdi_free(vbd)
-    with acting(call, vm):
+    with disks_held(call, vm.VBDs, operation.value), acting(call, vm):
         call.domains.start(vm, paused)
 
 
@@ -205,10 +205,11 @@ def clean_reboot(call: Call, vm: VM) -> None:
 def hard_reboot(call: Call, vm: VM) -> None:
     """Pull the plug and start the machine again."""
     require(vm, VmOperation.HARD_REBOOT)
-    with acting(call, vm):
-        call.domains.destroy(vm)
-    with acting(call, vm):
-        call.domains.start(vm, False)
+    with disks_held(call, vm.VBDs, "hard_reboot"):
+        with acting(call, vm):
+            call.domains.destroy(vm)
+        with acting(call, vm):
+            call.domains.start(vm, False)
 
 
 @message(VM, role=OPERATOR, operation=VmOperation.SUSPEND.value)
