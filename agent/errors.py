@@ -320,6 +320,57 @@ class VMRequiresSR(XenError):
     sr: object
 
 
+@dataclass(eq=False)
+class VMHVMRequired(XenError):
+    """The machine needs a processor with virtualisation (HVM), which this host does not have."""
+
+    code = "VM_HVM_REQUIRED"
+    vm: object
+
+
+# --- CPU pools; the codes are the original server's
+
+
+@dataclass(eq=False)
+class PoolBadState(XenError):
+    """The CPU pool is ``activated``, ``deactivated`` or ``in use``, and for this it must not be."""
+
+    code = "POOL_BAD_STATE"
+    state: str
+
+
+@dataclass(eq=False)
+class InsufficientCpus(XenError):
+    """There are not as many processors that are in no CPU pool as the pool wants."""
+
+    code = "INSUFFICIENT_CPUS"
+    needed: int
+    available: int
+
+
+@dataclass(eq=False)
+class UnknownSchedPolicy(XenError):
+    """The hypervisor has no scheduler of this name. The code is spelled as in the original reference."""
+
+    code = "UNKOWN_SCHED_POLICY"
+
+
+@dataclass(eq=False)
+class InvalidCpu(XenError):
+    """The processor is in another CPU pool, or not in this one; the text says which."""
+
+    code = "INVALID_CPU"
+    message: str
+
+
+@dataclass(eq=False)
+class LastCpuNotRemovable(XenError):
+    """A CPU pool with machines keeps one processor. The code is spelled as in the original reference."""
+
+    code = "LAST_CPU_NOT_REMOVEABLE"
+    message: str
+
+
 # --- devices
 
 

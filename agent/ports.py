@@ -203,6 +203,18 @@ class SeenCpu:
 
 
 @dataclass(frozen=True)
+class SeenCpuPool:
+    """A CPU pool that the hypervisor has."""
+
+    name: str
+    sched_policy: str
+    cpus: Sequence[int]
+    """The numbers of its processors."""
+    domains: Sequence[str]
+    """The uuids of the domains in it, the control domain included."""
+
+
+@dataclass(frozen=True)
 class SeenHost:
     """What does not change while the host runs."""
 
@@ -414,8 +426,47 @@ class Networks(Protocol):
         """Stop and forget it. One that is gone is no error."""
 
 
+class CpuPools(Protocol):
+    """CPU pools. Every domain begins in the first, which the hypervisor has from its start. Pools go by their names."""
+
+    def list(self) -> Sequence[SeenCpuPool] | None:
+        """All pools, the first one first; None where the hypervisor does not tell, now or ever."""
+
+    def policies(self) -> Sequence[str]:
+        """The schedulers that a pool can have."""
+
+    def create(self, name: str, sched_policy: str, cpus: Sequence[int]) -> None:
+        """Make a pool with these processors, which are in no pool: INVALID_CPU.
+
+        An empty `sched_policy` is the hypervisor's own. DB_UNIQUENESS_CONSTRAINT_VIOLATION for the name of another.
+        """
+
+    def destroy(self, name: str) -> None:
+        """Remove a pool; its processors are in none then. POOL_BAD_STATE: ``in use`` with domains in it,
+        ``deactivated`` where there is none of this name.
+        """
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a pool another name."""
+
+    def add_cpu(self, name: str, number: int) -> None:
+        """Add a processor that is in no pool. INVALID_CPU, POOL_BAD_STATE."""
+
+    def remove_cpu(self, name: str, number: int) -> None:
+        """Take a processor out, which is in no pool then. INVALID_CPU if the pool does not have it, POOL_BAD_STATE,
+        LAST_CPU_NOT_REMOVEABLE while domains are in the pool.
+        """
+
+    def move(self, vm: VM, name: str) -> None:
+        """Move the running machine into a pool that has processors. POOL_BAD_STATE, VM_BAD_POWER_STATE."""
+
+
 class Node(Protocol):
     """The host."""
+
+    @property
+    def cpu_pools(self) -> CpuPools:
+        """The parts that its processors are divided into."""
 
     def host(self) -> SeenHost:
         """What it is."""

@@ -30,6 +30,8 @@ TIMEOUT_SECONDS = 20.0
 """xl reads the names of domains from xenstore, and waits for a xenstored that hangs."""
 OUTPUT_BYTES = 4 * 2**20
 """Room for 30,000 domains."""
+POOL_LOOKS = 3
+"""CPU pools are told by two lists, between which one may come or go."""
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 
 KIB = 1024
@@ -40,6 +42,10 @@ _LINE = re.compile(
     r"(?P<seconds>\d+\.\d) +(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>\S+)(?: +.*)?"
 )
 """A line of ``xl list -v``. A name may have anything in it, so the line is told by what follows."""
+_MEMBER_LINE = re.compile(r".* +(?P<domid>\d+) +\d+ +\d+ +[r-][b-][p-][s-][a-zA-Z-][d-] +\d+\.\d *(?P<pool>\S.*)")
+"""A line of ``xl list -c``."""
+_POOL_LINE = re.compile(r"(?P<name>.*?) *(?P<cpus>\d+) +(?P<sched>\S+) +y +(?P<domains>\d+)")
+"""A line of ``xl cpupool-list``. A name fills 19 columns, and the number after it at least three."""
 _VCPU_LINE = re.compile(
     r"(?P<name>.*?) +(?P<domid>\d+) +(?P<vcpu>\d+) +(?P<cpu>\d+|-) +(?P<state>[r-][b-][p-]) +(?P<seconds>\d+\.\d)"
     r"(?: +.*)?"
@@ -87,6 +93,33 @@ class XlDomain:
 
 
 @dataclass(frozen=True)
+class XlPool:
+    """A CPU pool as ``xl cpupool-list`` has it, with and without its option for processors."""
+
+    name: str
+    sched: str
+    cpus: tuple[int, ...]
+    domains: int
+    """How many domains are in it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a run of xl ended."""
+
+    code: int | None
+    """None if there is no xl, or it took too long or said too much."""
+    text: str = ""
+    """What it printed, or what it complained of, whichever was asked for."""
+
+    @property
+    def words(self) -> str:
+        """The last line of it, or that there is none."""
+        lines = [cleaned(line) for line in self.text.splitlines() if line.strip()]
+        return lines[-1] if lines else "xl does not answer" if self.code is None else f"xl ended with {self.code}"
+
+
+@dataclass(frozen=True)
 class XlVcpu:
     """A virtual CPU as a line of ``xl vcpu-list`` has it."""
 
@@ -119,6 +152,30 @@ def vcpus_in(text: str) -> list[XlVcpu]:
         for matched in matches
         if matched
     ]
+
+
+def pools_in(table: str, processors: str) -> list[XlPool] | None:
+    """The CPU pools in the outputs of ``xl cpupool-list``, without and with ``-c``; None if the two do not agree."""
+    lines, lists = table.splitlines()[1:], processors.splitlines()[1:]
+    if len(lines) != len(lists):
+        return None
+    found = []
+    for line, listed in zip(lines, lists, strict=True):
+        matched = _POOL_LINE.fullmatch(line.rstrip())
+        if matched is None or not listed.startswith(matched["name"]):
+            return None
+        numbers = listed[len(matched["name"]) :].strip()
+        cpus = tuple(int(number) for number in numbers.split(",") if number.isdecimal())
+        if len(cpus) != int(matched["cpus"]):
+            return None
+        found.append(XlPool(cleaned(matched["name"]), matched["sched"], cpus, int(matched["domains"])))
+    return found
+
+
+def members_in(text: str) -> dict[int, str]:
+    """The names of the CPU pools in the output of ``xl list -c``, by the number of the domain."""
+    matches = (_MEMBER_LINE.fullmatch(line.rstrip()) for line in text.splitlines())
+    return {int(matched["domid"]): cleaned(matched["pool"]) for matched in matches if matched}
 
 
 def domains_in(text: str) -> list[XlDomain]:
@@ -265,33 +322,58 @@ class Xl:
         """Undo one stop of a domain's CPUs. Whether xl said that it is done."""
         return self._run("unpause", str(domid)) is not None
 
+    def pools(self) -> Sequence[XlPool] | None:
+        """All CPU pools; None if xl did not tell."""
+        for _ in range(POOL_LOOKS):
+            table, processors = self._run("cpupool-list"), self._run("cpupool-list", "-c")
+            if table is None or processors is None:
+                return None
+            if found := pools_in(table, processors):
+                return found
+        return None
+
+    def members(self) -> Mapping[int, str]:
+        """The CPU pool of every domain, by the domain's number; none if xl did not tell."""
+        return members_in(self._run("list", "-c") or "")
+
+    def ask(self, *arguments: str) -> Answer:
+        """Run it with these arguments for what it does, and tell what it complained of."""
+        return self._answer(arguments, complaints=True)
+
     def _run(self, *arguments: str) -> str | None:
         """What xl printed; None if there is none, or if it failed, took too long or said too much."""
+        answer = self._answer(arguments)
+        return answer.text if answer.code == 0 else None
+
+    def _answer(self, arguments: Sequence[str], *, complaints: bool = False) -> Answer:
         if self._path is None:
-            return None
+            return Answer(None)
         try:
             process = subprocess.Popen(
                 [self._path, *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if complaints else subprocess.PIPE,
+                stderr=subprocess.PIPE if complaints else subprocess.DEVNULL,
                 env={"PATH": PATH, "LC_ALL": "C"},
             )
         except OSError as error:
             log.warning("%s cannot be run: %s", self._path, error)
-            return None
+            return Answer(None)
         printed = self._printed_by(process)
-        if printed is not None and process.returncode == 0:
-            return printed.decode("utf-8", errors="replace")
-        log.debug("xl %s: %s", " ".join(arguments), "no answer" if printed is None else f"exit {process.returncode}")
-        return None
+        if printed is None or process.returncode != 0:
+            ended = "no answer" if printed is None else f"exit {process.returncode}"
+            log.debug("xl %s: %s", " ".join(arguments), ended)
+        if printed is None:
+            return Answer(None)
+        return Answer(process.returncode, printed.decode("utf-8", errors="replace"))
 
     def _printed_by(self, process: subprocess.Popen[bytes]) -> bytes | None:
         """All that the process prints until it ends, which it is made to after the timeout."""
         deadline = time.monotonic() + self._timeout_seconds
         printed = bytearray()
-        assert process.stdout is not None
-        with process.stdout as pipe:
+        stream = process.stdout or process.stderr
+        assert stream is not None
+        with stream as pipe:
             ready = select.poll()
             ready.register(pipe, select.POLLIN)
             while len(printed) <= OUTPUT_BYTES and ready.poll(max(0.0, deadline - time.monotonic()) * 1000):

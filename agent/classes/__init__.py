@@ -1,6 +1,7 @@
 """The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
 
 from agent.classes.console import Console
+from agent.classes.cpu_pool import CpuPool
 from agent.classes.event import Event
 from agent.classes.host import Host
 from agent.classes.host_cpu import HostCpu
@@ -32,6 +33,7 @@ __all__ = [
     "VIF",
     "VM",
     "Console",
+    "CpuPool",
     "Event",
     "Host",
     "HostCpu",

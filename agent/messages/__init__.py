@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent import classes
 from agent.messages import (
     console,
+    cpu_pool,
     event,
     host,
     network,
@@ -22,7 +23,24 @@ from agent.messages import (
 )
 from agent.model.api import Api, seal
 
-VERBS = (console, event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory)
+VERBS = (
+    console,
+    cpu_pool,
+    event,
+    host,
+    network,
+    pbd,
+    session,
+    sr,
+    system,
+    task,
+    vbd,
+    vdi,
+    vif,
+    vm,
+    vm_copies,
+    vm_memory,
+)
 
 
 def api() -> Api:

@@ -268,7 +268,7 @@ def _network_of(store: Store, nic: SeenNic) -> Network:
 
 
 def _halt(store: Store, vm: VM) -> None:
-    vm.power_state, vm.domid, vm.resident_on = PowerState.HALTED, -1, None
+    vm.power_state, vm.domid, vm.resident_on, vm.in_pool = PowerState.HALTED, -1, None, None
     for vbd in vm.VBDs:
         vbd.currently_attached = False
     for vif in vm.VIFs:
