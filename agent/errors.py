@@ -296,6 +296,23 @@ class HostDisabled(XenError):
 
 
 @dataclass(eq=False)
+class HostNotDisabled(XenError):
+    """The host must be disabled first, so that it starts no machine meanwhile: host.disable."""
+
+    code = "HOST_NOT_DISABLED"
+
+
+@dataclass(eq=False)
+class HostInUse(XenError):
+    """A machine runs on the host; the last parameters name one, by class and reference."""
+
+    code = "HOST_IN_USE"
+    host: object
+    type: str
+    ref: object
+
+
+@dataclass(eq=False)
 class HostOffline(XenError):
     """The hypervisor does not answer the agent now; reads still work, changes do not."""
 
@@ -368,6 +385,20 @@ class LastCpuNotRemovable(XenError):
     """A CPU pool with machines keeps one processor. The code is spelled as in the original reference."""
 
     code = "LAST_CPU_NOT_REMOVEABLE"
+    message: str
+
+
+# --- security
+
+
+@dataclass(eq=False)
+class SecurityError(XenError):
+    """A security label or policy cannot be what was asked for; the first parameter is one of the original's XSERR
+    numbers.
+    """
+
+    code = "SECURITY_ERROR"
+    xserr: int
     message: str
 
 

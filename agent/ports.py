@@ -117,6 +117,8 @@ class SeenDomain:
     consoles: Sequence[SeenConsole] = ()
     guest: GuestReading | None = None
     """None where it does not run, or nothing can be known of it."""
+    security_label: str = ""
+    """What the hypervisor's security module calls it."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,16 @@ class SeenCpuPool:
     """The numbers of its processors."""
     domains: Sequence[str]
     """The uuids of the domains in it, the control domain included."""
+
+
+@dataclass(frozen=True)
+class SeenSecurity:
+    """The security module of the hypervisor."""
+
+    module: str = ""
+    """``flask``, or nothing where there is none."""
+    enforcing: bool = False
+    """Whether it refuses what its policy does not allow, and does not only complain."""
 
 
 @dataclass(frozen=True)
@@ -461,8 +473,34 @@ class CpuPools(Protocol):
         """Move the running machine into a pool that has processors. POOL_BAD_STATE, VM_BAD_POWER_STATE."""
 
 
+class Control(Protocol):
+    """What is done to the host as a whole. OPERATION_NOT_ALLOWED, with the reason, for what cannot be done here."""
+
+    def dmesg(self, *, clear: bool) -> str:
+        """The hypervisor's message buffer; with `clear` it is empty then."""
+
+    def log(self) -> str:
+        """The end of the host's log since it was booted."""
+
+    def send_debug_keys(self, keys: str) -> None:
+        """Have the hypervisor do what these keys on its console would do. What it tells is in its message buffer."""
+
+    def security(self) -> SeenSecurity:
+        """Its security module."""
+
+    def reboot(self) -> None:
+        """Reboot it. Returns when that is under way."""
+
+    def shutdown(self) -> None:
+        """Switch it off. Returns when that is under way."""
+
+
 class Node(Protocol):
     """The host."""
+
+    @property
+    def control(self) -> Control:
+        """What is done to it as a whole."""
 
     @property
     def cpu_pools(self) -> CpuPools:

@@ -49,7 +49,8 @@ def _xen(connection: Connection) -> Machine:
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
-    machine = _libvirt(connection, XenDomains(connection, xl, census, guests), counters, xl)
+    node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
+    machine = _libvirt(connection, XenDomains(connection, xl, census, guests), counters, node)
     census.start()
     guests.start()
 
@@ -66,15 +67,15 @@ def _plain(connection: Connection) -> Machine:
     # Whatever it is, it is not the Xen under this control domain: what the files here say is not about its domains.
     xl = Xl(None)
     counters = XenCounters(xl, Census(xl), Guests(), sys=NOWHERE, run=NOWHERE)
-    return _libvirt(connection, LibvirtDomains(connection), counters, xl)
+    return _libvirt(connection, LibvirtDomains(connection), counters, LibvirtNode(connection, simulated=False))
 
 
-def _libvirt(connection: Connection, domains: Domains, counters: XenCounters, xl: Xl) -> Machine:
+def _libvirt(connection: Connection, domains: Domains, counters: XenCounters, node: LibvirtNode) -> Machine:
     return Machine(
         domains=domains,
         storage=LibvirtStorage(connection),
         networks=LibvirtNetworks(connection),
-        node=LibvirtNode(connection, simulated=False, xl=xl),
+        node=node,
         meters=SampledMeters(connection, counters),
         close=connection.close,
     )

@@ -23,7 +23,8 @@ from agent.errors import (
     VMBadPowerState,
 )
 from agent.ports import SeenCpuPool
-from drivers.xl import Answer, Xl, XlPool
+from drivers.program import Answer
+from drivers.xl import Xl, XlPool
 
 SCHEDULERS = ("credit", "credit2", "rtds", "arinc653", "null")
 """Those that libxl 4.17 knows. Which of them are built into the hypervisor shows when a pool is made."""

@@ -20,9 +20,10 @@ import libvirt
 import psutil
 from lxml import etree
 
-from agent.ports import CpuPools, SeenCpu, SeenHost, SeenInterface
+from agent.ports import Control, CpuPools, SeenCpu, SeenHost, SeenInterface
 from drivers import cards
 from drivers.connection import Connection
+from drivers.control import HostControl, NoControl, SimulatedControl
 from drivers.cpu_pools import SimulatedCpuPools, XlCpuPools
 from drivers.failures import translated
 from drivers.text import cleaned, content
@@ -108,6 +109,8 @@ class LibvirtNode:
 
     connection: Connection
     simulated: bool
+    local: bool = field(default=False, kw_only=True)
+    """The hypervisor is that of the host on which this runs."""
     xl: Xl = field(default_factory=lambda: Xl(None), kw_only=True)
     """The tool of this host's Xen, where the connection is to that."""
     root: Path = field(default=Path("/"), kw_only=True)
@@ -116,6 +119,9 @@ class LibvirtNode:
     def __post_init__(self) -> None:
         self.cpu_pools: CpuPools = (
             SimulatedCpuPools(self._numbers, self._running) if self.simulated else XlCpuPools(self.xl)
+        )
+        self.control: Control = (
+            SimulatedControl() if self.simulated else HostControl(self.xl) if self.local else NoControl()
         )
         # The kernel computes it from the clock, which is adjusted: read twice it may differ.
         self._boot_time = datetime.fromtimestamp(int(psutil.boot_time()), UTC)

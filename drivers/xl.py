@@ -2,44 +2,31 @@
 
 libvirt's Xen driver knows only what was made through it, and the state it remembers goes stale when others pause a
 domain (libvirt 9.0.0). xl asks the hypervisor. Here it is run and its output read, nothing more: what follows from a
-list is ``census``' business. xl is run without a shell, for a limited time, and only so much of its output is read. A
-host without xl is no error.
+list is ``census``' business. A host without xl is no error.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import select
-import shutil
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent.classes.enums import DomainType, OnCrash, OnNormalExit, PowerState
 from agent.ports import SeenDisk, SeenDomain, SeenNic
+from drivers.program import Program, installed
 from drivers.text import cleaned
 
-log = logging.getLogger(__name__)
-
-TIMEOUT_SECONDS = 20.0
-"""xl reads the names of domains from xenstore, and waits for a xenstored that hangs."""
-OUTPUT_BYTES = 4 * 2**20
-"""Room for 30,000 domains."""
 POOL_LOOKS = 3
 """CPU pools are told by two lists, between which one may come or go."""
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
-
 KIB = 1024
 MIB = KIB * KIB
 
 _LINE = re.compile(
     r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][a-zA-Z-][d-]) +"
-    r"(?P<seconds>\d+\.\d) +(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>\S+)(?: +.*)?"
+    r"(?P<seconds>\d+\.\d) +(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>\S+)"
+    r"(?: +(?P<label>\S+))?(?: +.*)?"
 )
 """A line of ``xl list -v``. A name may have anything in it, so the line is told by what follows."""
 _MEMBER_LINE = re.compile(r".* +(?P<domid>\d+) +\d+ +\d+ +[r-][b-][p-][s-][a-zA-Z-][d-] +\d+\.\d *(?P<pool>\S.*)")
@@ -78,6 +65,8 @@ class XlDomain:
     """
     cpu_seconds: float
     uuid: str
+    label: str = ""
+    """Its label of the security module; empty where there is none."""
 
     @property
     def settled(self) -> bool:
@@ -101,22 +90,6 @@ class XlPool:
     cpus: tuple[int, ...]
     domains: int
     """How many domains are in it."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How a run of xl ended."""
-
-    code: int | None
-    """None if there is no xl, or it took too long or said too much."""
-    text: str = ""
-    """What it printed, or what it complained of, whichever was asked for."""
-
-    @property
-    def words(self) -> str:
-        """The last line of it, or that there is none."""
-        lines = [cleaned(line) for line in self.text.splitlines() if line.strip()]
-        return lines[-1] if lines else "xl does not answer" if self.code is None else f"xl ended with {self.code}"
 
 
 @dataclass(frozen=True)
@@ -193,6 +166,7 @@ def domains_in(text: str) -> list[XlDomain]:
                     state=matched["state"],
                     cpu_seconds=float(matched["seconds"]),
                     uuid=matched["uuid"],
+                    label=cleaned(matched["label"].strip("-")) if matched["label"] else "",
                 )
             )
     return found
@@ -281,51 +255,42 @@ def _number(parent: Mapping[str, Any], key: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-class Xl:
+class Xl(Program):
     """The tool, if this host has it."""
-
-    def __init__(self, path: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._path = path
-        self._timeout_seconds = timeout_seconds
 
     @classmethod
     def installed(cls) -> Xl:
         """The one of this host."""
-        return cls(shutil.which("xl", path=f"{os.environ.get('PATH', '')}:{PATH}"))
-
-    @property
-    def there(self) -> bool:
-        """Whether there is an xl to run."""
-        return self._path is not None
+        return cls(installed("xl"))
 
     def list(self) -> Sequence[XlDomain] | None:
         """All domains that the hypervisor has; None if xl did not tell."""
-        text = self._run("list", "-v")
+        text = self.read("list", "-v")
         found = [] if text is None else domains_in(text)
         # There always is the control domain: a list without it is none.
         return found or None
 
     def describe(self, domain: XlDomain) -> SeenDomain | None:
         """How a domain was made; None if it has gone meanwhile, or xl did not tell."""
-        text = self._run("list", "-l", str(domain.domid))
+        text = self.read("list", "-l", str(domain.domid))
         return None if text is None else described(text, domain)
 
     def vcpus(self) -> Sequence[XlVcpu]:
         """The virtual CPUs of all domains; none if xl did not tell."""
-        return vcpus_in(self._run("vcpu-list") or "")
+        return vcpus_in(self.read("vcpu-list") or "")
 
     def pause(self, domid: int) -> bool:
         """Stop a domain's CPUs once more: Xen counts how often. Whether xl said that it is done."""
-        return self._run("pause", str(domid)) is not None
+        return self.read("pause", str(domid)) is not None
 
     def unpause(self, domid: int) -> bool:
         """Undo one stop of a domain's CPUs. Whether xl said that it is done."""
-        return self._run("unpause", str(domid)) is not None
+        return self.read("unpause", str(domid)) is not None
 
     def pools(self) -> Sequence[XlPool] | None:
         """All CPU pools; None if xl did not tell."""
         for _ in range(POOL_LOOKS):
-            table, processors = self._run("cpupool-list"), self._run("cpupool-list", "-c")
+            table, processors = self.read("cpupool-list"), self.read("cpupool-list", "-c")
             if table is None or processors is None:
                 return None
             if found := pools_in(table, processors):
@@ -334,65 +299,4 @@ class Xl:
 
     def members(self) -> Mapping[int, str]:
         """The CPU pool of every domain, by the domain's number; none if xl did not tell."""
-        return members_in(self._run("list", "-c") or "")
-
-    def ask(self, *arguments: str) -> Answer:
-        """Run it with these arguments for what it does, and tell what it complained of."""
-        return self._answer(arguments, complaints=True)
-
-    def _run(self, *arguments: str) -> str | None:
-        """What xl printed; None if there is none, or if it failed, took too long or said too much."""
-        answer = self._answer(arguments)
-        return answer.text if answer.code == 0 else None
-
-    def _answer(self, arguments: Sequence[str], *, complaints: bool = False) -> Answer:
-        if self._path is None:
-            return Answer(None)
-        try:
-            process = subprocess.Popen(
-                [self._path, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL if complaints else subprocess.PIPE,
-                stderr=subprocess.PIPE if complaints else subprocess.DEVNULL,
-                env={"PATH": PATH, "LC_ALL": "C"},
-            )
-        except OSError as error:
-            log.warning("%s cannot be run: %s", self._path, error)
-            return Answer(None)
-        printed = self._printed_by(process)
-        if printed is None or process.returncode != 0:
-            ended = "no answer" if printed is None else f"exit {process.returncode}"
-            log.debug("xl %s: %s", " ".join(arguments), ended)
-        if printed is None:
-            return Answer(None)
-        return Answer(process.returncode, printed.decode("utf-8", errors="replace"))
-
-    def _printed_by(self, process: subprocess.Popen[bytes]) -> bytes | None:
-        """All that the process prints until it ends, which it is made to after the timeout."""
-        deadline = time.monotonic() + self._timeout_seconds
-        printed = bytearray()
-        stream = process.stdout or process.stderr
-        assert stream is not None
-        with stream as pipe:
-            ready = select.poll()
-            ready.register(pipe, select.POLLIN)
-            while len(printed) <= OUTPUT_BYTES and ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                chunk = os.read(pipe.fileno(), 65536)
-                if not chunk:
-                    break
-                printed += chunk
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _reap(process)
-            return None
-        return bytes(printed) if len(printed) <= OUTPUT_BYTES else None
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Wait a moment for a killed process. One that is stuck in the kernel is reaped when a later one is started."""
-    try:
-        process.wait(1.0)
-    except subprocess.TimeoutExpired:
-        log.warning("a killed xl (process %d) does not end: it is stuck in the kernel", process.pid)
+        return members_in(self.read("list", "-c") or "")

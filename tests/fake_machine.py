@@ -29,6 +29,7 @@ from agent.ports import (
     SeenNetwork,
     SeenNic,
     SeenPool,
+    SeenSecurity,
     SeenVolume,
 )
 from drivers.cpu_pools import SimulatedCpuPools
@@ -317,10 +318,45 @@ class FakeCpuPools(Failing, SimulatedCpuPools):
         super().move(vm, name)
 
 
+class FakeControl(Failing):
+    """Does nothing to anything; `seen` is its security module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = SeenSecurity()
+        self.ring = "(XEN) it was booted"
+
+    def dmesg(self, *, clear: bool) -> str:
+        self.meet("dmesg")
+        text = self.ring
+        if clear:
+            self.ring = ""
+        return text
+
+    def log(self) -> str:
+        self.meet("log")
+        return "a line\nanother"
+
+    def send_debug_keys(self, keys: str) -> None:
+        self.meet("send_debug_keys")
+        self.ring += f"\n{keys} pressed"
+
+    def security(self) -> SeenSecurity:
+        self.meet("security")
+        return self.seen
+
+    def reboot(self) -> None:
+        self.meet("reboot")
+
+    def shutdown(self) -> None:
+        self.meet("shutdown")
+
+
 class FakeNode(Failing):
     def __init__(self, domains: FakeDomains) -> None:
         super().__init__()
         self.cpu_pools = FakeCpuPools(domains)
+        self.control = FakeControl()
         self.seen_cpus = [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
         self.seen_interfaces = [
             SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")

@@ -196,7 +196,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     ntp_custom_servers: tuple[str, ...] = runtime("always empty: the host keeps its time by its own means", default=())
     timezone: str = runtime("always empty: all times here are UTC", default="")
 
-    derive_from = frozenset({"enabled"})
+    derive_from = frozenset({"enabled", "resident_VMs"})
 
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""

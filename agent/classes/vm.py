@@ -154,7 +154,10 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     guest_metrics: m.VMGuestMetrics | None = runtime(
         "what its guest says of itself; null while it says nothing that the agent can read", default=None, owns=True
     )
-    security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
+    security_label: str = runtime(
+        "label of Xen's security module FLASK: while it runs, the one it has; else the one it is to have, if any",
+        default="",
+    )
     allowed_operations: tuple[VmOperation, ...] = runtime("what can be done to the machine now", default=())
     current_operations: Mapping[str, VmOperation] = runtime(
         "what is being done to the machine, by the reference of the task that does it", default={}
@@ -351,6 +354,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     in_pool: m.CpuPool | None = internal(
         "the one pool of cpu_pool", default=None, bound="started_VMs", weak=True, passing=True
     )
+    wanted_label: str = internal("security_label that clients set", default="")
     ours: bool = internal(
         "made or changed through the API: the hypervisor's definition follows these fields", default=False
     )

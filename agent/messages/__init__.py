@@ -6,6 +6,7 @@ from agent import classes
 from agent.messages import (
     console,
     cpu_pool,
+    debug,
     event,
     host,
     network,
@@ -20,12 +21,14 @@ from agent.messages import (
     vm,
     vm_copies,
     vm_memory,
+    xs_policy,
 )
 from agent.model.api import Api, seal
 
 VERBS = (
     console,
     cpu_pool,
+    debug,
     event,
     host,
     network,
@@ -40,6 +43,7 @@ VERBS = (
     vm,
     vm_copies,
     vm_memory,
+    xs_policy,
 )
 
 

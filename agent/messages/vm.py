@@ -14,8 +14,9 @@ from agent.classes.enums import DomainType, PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
 from agent.errors import HostDisabled, OperationNotAllowed, PoolBadState, VMBadPowerState, VMHVMRequired, XenError
 from agent.messages.vbd import free_places, require_vdi_free
-from agent.messages.vif import CARDS, acting
+from agent.messages.vif import CARDS, acting, require_running
 from agent.messages.vm_memory import check_limits, check_vcpus
+from agent.messages.xs_policy import require_module
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.observer import cpu_pools
@@ -136,6 +137,8 @@ def _require_startable(call: Call, vm: VM, operation: VmOperation) -> None:
     require(vm, operation)
     _require_host(call)
     _require_processors(call, vm)
+    if vm.wanted_label:
+        require_module(call)
     for vbd in vm.VBDs:
         require_vdi_free(vbd)
 
@@ -259,6 +262,13 @@ def _resume(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     _require_processors(call, vm)
     with acting(call, vm):
         call.domains.resume(vm, paused)
+
+
+@message(VM, role=Role.VM_POWER_ADMIN)
+def migrate(call: Call, vm: VM, dest: str, live: bool, options: Mapping[str, str]) -> None:
+    """Refused: OPERATION_NOT_ALLOWED, for the agent knows no other host. VM_BAD_POWER_STATE unless the machine runs."""
+    require_running(vm)
+    raise OperationNotAllowed("the agent knows of no host but this one, and moves no machine to another")
 
 
 @message(VM, role=Role.POOL_OPERATOR, kind=Kind.BESIDE, operation=VmOperation.POWER_STATE_RESET.value)

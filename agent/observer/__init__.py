@@ -18,7 +18,7 @@ from agent.classes import VM, CpuPool, Host, Pool
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import cpu_pools, domains, metrics, networks, node, storage
+from agent.observer import cpu_pools, domains, metrics, networks, node, security, storage
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -196,6 +196,7 @@ class Observer:
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
             ("CPU pools", self._resync_cpu_pools),
+            ("security", lambda: security.note(self._store, self._machine.node.control.security())),
         )
         for name, look in parts:
             try:
