@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent import classes
 from agent.messages import (
+    bugreport,
     console,
     cpu_pool,
     debug,
@@ -26,6 +27,7 @@ from agent.messages import (
 from agent.model.api import Api, seal
 
 VERBS = (
+    bugreport,
     console,
     cpu_pool,
     debug,
