@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab.dom0 import Dom0
-from tests.xen.conftest import InstalledAgent, wait_until
+from tests.xen.installed import InstalledAgent, wait_until
 
 NAME = "lab-pool"
 
