@@ -14,7 +14,7 @@ from agent.model.api import Api
 from agent.model.entity import Entity
 from agent.model.where import compile_where
 from agent.observer import Observer
-from agent.ports import Domains, Machine, Networks, Storage
+from agent.ports import CpuPools, Domains, Machine, Networks, Node, Storage
 from agent.sessions import Sessions
 from agent.store.store import Store
 from agent.users import Users
@@ -74,6 +74,14 @@ class Call:
     @property
     def networks(self) -> Networks:
         return self.site.machine.networks
+
+    @property
+    def node(self) -> Node:
+        return self.site.machine.node
+
+    @property
+    def cpu_pools(self) -> CpuPools:
+        return self.site.machine.node.cpu_pools
 
     @property
     def host(self) -> Host:

@@ -307,6 +307,23 @@ class HostDisabled(XenError):
 
 
 @dataclass(eq=False)
+class HostNotDisabled(XenError):
+    """The host must be disabled first, so that it starts no machine meanwhile: host.disable."""
+
+    code = "HOST_NOT_DISABLED"
+
+
+@dataclass(eq=False)
+class HostInUse(XenError):
+    """A machine runs on the host; the last parameters name one, by class and reference."""
+
+    code = "HOST_IN_USE"
+    host: object
+    type: str
+    ref: object
+
+
+@dataclass(eq=False)
 class HostOffline(XenError):
     """The hypervisor does not answer the agent now; reads still work, changes do not."""
 
@@ -329,6 +346,71 @@ class VMRequiresSR(XenError):
     code = "VM_REQUIRES_SR"
     vm: object
     sr: object
+
+
+@dataclass(eq=False)
+class VMHVMRequired(XenError):
+    """The machine needs a processor with virtualisation (HVM), which this host does not have."""
+
+    code = "VM_HVM_REQUIRED"
+    vm: object
+
+
+# --- CPU pools; the codes are the original server's
+
+
+@dataclass(eq=False)
+class PoolBadState(XenError):
+    """The CPU pool is ``activated``, ``deactivated`` or ``in use``, and for this it must not be."""
+
+    code = "POOL_BAD_STATE"
+    state: str
+
+
+@dataclass(eq=False)
+class InsufficientCpus(XenError):
+    """There are not as many processors that are in no CPU pool as the pool wants."""
+
+    code = "INSUFFICIENT_CPUS"
+    needed: int
+    available: int
+
+
+@dataclass(eq=False)
+class UnknownSchedPolicy(XenError):
+    """The hypervisor has no scheduler of this name. The code is spelled as in the original reference."""
+
+    code = "UNKOWN_SCHED_POLICY"
+
+
+@dataclass(eq=False)
+class InvalidCpu(XenError):
+    """The processor is in another CPU pool, or not in this one; the text says which."""
+
+    code = "INVALID_CPU"
+    message: str
+
+
+@dataclass(eq=False)
+class LastCpuNotRemovable(XenError):
+    """A CPU pool with machines keeps one processor. The code is spelled as in the original reference."""
+
+    code = "LAST_CPU_NOT_REMOVEABLE"
+    message: str
+
+
+# --- security
+
+
+@dataclass(eq=False)
+class SecurityError(XenError):
+    """A security label or policy cannot be what was asked for; the first parameter is one of the original's XSERR
+    numbers.
+    """
+
+    code = "SECURITY_ERROR"
+    xserr: int
+    message: str
 
 
 # --- devices

@@ -117,6 +117,8 @@ class SeenDomain:
     consoles: Sequence[SeenConsole] = ()
     guest: GuestReading | None = None
     """None where it does not run, or nothing can be known of it."""
+    security_label: str = ""
+    """What the hypervisor's security module calls it."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,28 @@ class SeenCpu:
     stepping: str = ""
     flags: str = ""
     features: str = ""
+
+
+@dataclass(frozen=True)
+class SeenCpuPool:
+    """A CPU pool that the hypervisor has."""
+
+    name: str
+    sched_policy: str
+    cpus: Sequence[int]
+    """The numbers of its processors."""
+    domains: Sequence[str]
+    """The uuids of the domains in it, the control domain included."""
+
+
+@dataclass(frozen=True)
+class SeenSecurity:
+    """The security module of the hypervisor."""
+
+    module: str = ""
+    """``flask``, or nothing where there is none."""
+    enforcing: bool = False
+    """Whether it refuses what its policy does not allow, and does not only complain."""
 
 
 @dataclass(frozen=True)
@@ -472,8 +496,73 @@ class Networks(Protocol):
         """Stop and forget it. One that is gone is no error."""
 
 
+class CpuPools(Protocol):
+    """CPU pools. Every domain begins in the first, which the hypervisor has from its start. Pools go by their names."""
+
+    def list(self) -> Sequence[SeenCpuPool] | None:
+        """All pools, the first one first; None where the hypervisor does not tell, now or ever."""
+
+    def policies(self) -> Sequence[str]:
+        """The schedulers that a pool can have."""
+
+    def create(self, name: str, sched_policy: str, cpus: Sequence[int]) -> None:
+        """Make a pool with these processors, which are in no pool: INVALID_CPU.
+
+        An empty `sched_policy` is the hypervisor's own. DB_UNIQUENESS_CONSTRAINT_VIOLATION for the name of another.
+        """
+
+    def destroy(self, name: str) -> None:
+        """Remove a pool; its processors are in none then. POOL_BAD_STATE: ``in use`` with domains in it,
+        ``deactivated`` where there is none of this name.
+        """
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a pool another name."""
+
+    def add_cpu(self, name: str, number: int) -> None:
+        """Add a processor that is in no pool. INVALID_CPU, POOL_BAD_STATE."""
+
+    def remove_cpu(self, name: str, number: int) -> None:
+        """Take a processor out, which is in no pool then. INVALID_CPU if the pool does not have it, POOL_BAD_STATE,
+        LAST_CPU_NOT_REMOVEABLE while domains are in the pool.
+        """
+
+    def move(self, vm: VM, name: str) -> None:
+        """Move the running machine into a pool that has processors. POOL_BAD_STATE, VM_BAD_POWER_STATE."""
+
+
+class Control(Protocol):
+    """What is done to the host as a whole. OPERATION_NOT_ALLOWED, with the reason, for what cannot be done here."""
+
+    def dmesg(self, *, clear: bool) -> str:
+        """The hypervisor's message buffer; with `clear` it is empty then."""
+
+    def log(self) -> str:
+        """The end of the host's log since it was booted."""
+
+    def send_debug_keys(self, keys: str) -> None:
+        """Have the hypervisor do what these keys on its console would do. What it tells is in its message buffer."""
+
+    def security(self) -> SeenSecurity:
+        """Its security module."""
+
+    def reboot(self) -> None:
+        """Reboot it. Returns when that is under way."""
+
+    def shutdown(self) -> None:
+        """Switch it off. Returns when that is under way."""
+
+
 class Node(Protocol):
     """The host."""
+
+    @property
+    def control(self) -> Control:
+        """What is done to it as a whole."""
+
+    @property
+    def cpu_pools(self) -> CpuPools:
+        """The parts that its processors are divided into."""
 
     def host(self) -> SeenHost:
         """What it is."""

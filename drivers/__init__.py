@@ -50,7 +50,8 @@ def _xen(connection: Connection, state: Path) -> Machine:
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
-    machine = _libvirt(connection, state, XenDomains(connection, xl, census, guests), counters)
+    node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
+    machine = _libvirt(connection, state, XenDomains(connection, xl, census, guests), counters, node)
     census.start()
     guests.start()
 
@@ -67,15 +68,18 @@ def _plain(connection: Connection, state: Path) -> Machine:
     # Whatever it is, it is not the Xen under this control domain: what the files here say is not about its domains.
     xl = Xl(None)
     counters = XenCounters(xl, Census(xl), Guests(), sys=NOWHERE, run=NOWHERE)
-    return _libvirt(connection, state, LibvirtDomains(connection), counters)
+    node = LibvirtNode(connection, simulated=False)
+    return _libvirt(connection, state, LibvirtDomains(connection), counters, node)
 
 
-def _libvirt(connection: Connection, state: Path, domains: Domains, counters: XenCounters) -> Machine:
+def _libvirt(
+    connection: Connection, state: Path, domains: Domains, counters: XenCounters, node: LibvirtNode
+) -> Machine:
     return Machine(
         domains=domains,
         storage=LibvirtStorage(connection, DiskJournal(state / JOURNAL)),
         networks=LibvirtNetworks(connection),
-        node=LibvirtNode(connection, simulated=False),
+        node=node,
         meters=SampledMeters(connection, counters),
         close=connection.close,
     )

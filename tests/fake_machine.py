@@ -21,6 +21,7 @@ from agent.ports import (
     Reading,
     SeenConsole,
     SeenCpu,
+    SeenCpuPool,
     SeenDisk,
     SeenDomain,
     SeenHost,
@@ -28,8 +29,10 @@ from agent.ports import (
     SeenNetwork,
     SeenNic,
     SeenPool,
+    SeenSecurity,
     SeenVolume,
 )
+from drivers.cpu_pools import SimulatedCpuPools
 
 GIB = 2**30
 LOCAL = "11111111-1111-4111-8111-111111111111"
@@ -72,6 +75,11 @@ class FakeDomains(Failing):
     def list(self) -> Sequence[SeenDomain]:
         self.meet("list")
         return list(self.known.values())
+
+    def running(self) -> Mapping[str, int]:
+        """The number of every running or paused domain."""
+        live = (PowerState.RUNNING, PowerState.PAUSED)
+        return {uuid: seen.domid for uuid, seen in self.known.items() if seen.power_state in live}
 
     def look(self, uuid: str) -> SeenDomain | None:
         self.meet("look")
@@ -357,9 +365,65 @@ class FakeNetworks(Failing):
         self.known.pop(network.uuid, None)
 
 
-class FakeNode(Failing):
+class FakeCpuPools(Failing, SimulatedCpuPools):
+    """Those of the simulator, which have no machine below either."""
+
+    def __init__(self, domains: FakeDomains) -> None:
+        Failing.__init__(self)
+        SimulatedCpuPools.__init__(self, lambda: range(2), domains.running)
+
+    def list(self) -> Sequence[SeenCpuPool]:
+        self.meet("list")
+        return super().list()
+
+    def create(self, name: str, sched_policy: str, cpus: Sequence[int]) -> None:
+        self.meet("create")
+        super().create(name, sched_policy, cpus)
+
+    def move(self, vm: VM, name: str) -> None:
+        self.meet("move")
+        super().move(vm, name)
+
+
+class FakeControl(Failing):
+    """Does nothing to anything; `seen` is its security module."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.seen = SeenSecurity()
+        self.ring = "(XEN) it was booted"
+
+    def dmesg(self, *, clear: bool) -> str:
+        self.meet("dmesg")
+        text = self.ring
+        if clear:
+            self.ring = ""
+        return text
+
+    def log(self) -> str:
+        self.meet("log")
+        return "a line\nanother"
+
+    def send_debug_keys(self, keys: str) -> None:
+        self.meet("send_debug_keys")
+        self.ring += f"\n{keys} pressed"
+
+    def security(self) -> SeenSecurity:
+        self.meet("security")
+        return self.seen
+
+    def reboot(self) -> None:
+        self.meet("reboot")
+
+    def shutdown(self) -> None:
+        self.meet("shutdown")
+
+
+class FakeNode(Failing):
+    def __init__(self, domains: FakeDomains) -> None:
+        super().__init__()
+        self.cpu_pools = FakeCpuPools(domains)
+        self.control = FakeControl()
         self.seen_cpus = [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
         self.seen_interfaces = [
             SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")
@@ -421,7 +485,7 @@ class FakeMachine:
         self.domains = FakeDomains()
         self.storage = FakeStorage()
         self.networks = FakeNetworks()
-        self.node = FakeNode()
+        self.node = FakeNode(self.domains)
         self.meters = FakeMeters(self.domains)
 
     def ports(self) -> Machine:

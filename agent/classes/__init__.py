@@ -1,6 +1,8 @@
 """The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
 
 from agent.classes.console import Console
+from agent.classes.cpu_pool import CpuPool
+from agent.classes.debug import Debug
 from agent.classes.event import Event
 from agent.classes.host import Host
 from agent.classes.host_cpu import HostCpu
@@ -22,6 +24,7 @@ from agent.classes.vif_metrics import VIFMetrics
 from agent.classes.vm import VM
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
+from agent.classes.xs_policy import ACMPolicy, XSPolicy
 
 __all__ = [
     "PBD",
@@ -31,7 +34,10 @@ __all__ = [
     "VDI",
     "VIF",
     "VM",
+    "ACMPolicy",
     "Console",
+    "CpuPool",
+    "Debug",
     "Event",
     "Host",
     "HostCpu",
@@ -46,4 +52,5 @@ __all__ = [
     "VIFMetrics",
     "VMGuestMetrics",
     "VMMetrics",
+    "XSPolicy",
 ]

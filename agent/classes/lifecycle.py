@@ -258,8 +258,12 @@ def derive_task(task: m.Task) -> None:
 
 def derive_host(host: m.Host) -> None:
     """allowed_operations of the host."""
-    allowed = (HostOperation.PROVISION, HostOperation.VM_START, HostOperation.VM_RESUME)
-    host.allowed_operations = allowed if host.enabled else ()
+    if host.enabled:
+        host.allowed_operations = (HostOperation.PROVISION, HostOperation.VM_START, HostOperation.VM_RESUME)
+    elif any(not vm.is_control_domain for vm in host.resident_VMs):
+        host.allowed_operations = (HostOperation.ENABLE,)
+    else:
+        host.allowed_operations = (HostOperation.ENABLE, HostOperation.REBOOT, HostOperation.SHUTDOWN)
 
 
 def derive_network(network: m.Network) -> None:

@@ -37,7 +37,7 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
-    security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
+    security_label: str = runtime("always empty: Xen's security module FLASK labels domains only", default="")
     allowed_operations: tuple[VdiOperation, ...] = runtime("what can be done to the disk now", default=())
     current_operations: Mapping[str, VdiOperation] = runtime(
         "what is being done to the disk, by the reference of the task that does it", default={}

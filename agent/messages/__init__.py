@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from agent import classes
 from agent.messages import (
+    bugreport,
     console,
+    cpu_pool,
+    debug,
     event,
     host,
     network,
@@ -19,10 +22,31 @@ from agent.messages import (
     vm,
     vm_copies,
     vm_memory,
+    xs_policy,
 )
 from agent.model.api import Api, seal
 
-VERBS = (console, event, host, network, pbd, session, sr, system, task, vbd, vdi, vif, vm, vm_copies, vm_memory)
+VERBS = (
+    bugreport,
+    console,
+    cpu_pool,
+    debug,
+    event,
+    host,
+    network,
+    pbd,
+    session,
+    sr,
+    system,
+    task,
+    vbd,
+    vdi,
+    vif,
+    vm,
+    vm_copies,
+    vm_memory,
+    xs_policy,
+)
 
 
 def api() -> Api:

@@ -17,8 +17,10 @@ from tests.front_door.conftest import PASSWORD, Daemon, make_card, make_disk, ma
 
 API = messages.api()
 NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MISMATCH", "FIELD_TYPE_ERROR"}
-WITHOUT_OBJECTS = {"VM_guest_metrics", "console"}
-"""Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open."""
+WITHOUT_OBJECTS = {"VM_guest_metrics", "console", "XSPolicy", "ACMPolicy"}
+"""Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, and
+it has no security module.
+"""
 
 
 def order(message: Message) -> int:
@@ -59,7 +61,12 @@ class Caller:
         make_disk(api, vm)
         make_card(api, vm)
         api.VM.start(vm, False, False)
-        self.subject = {"VM": vm, "task": api.task.create("mine", "made for the test")}
+        self.subject = {
+            "VM": vm,
+            "task": api.task.create("mine", "made for the test"),
+            "debug": api.debug.create({}),
+            "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
+        }
         self.session = api.session.get_by_uuid(api.session.get_uuid(self.secret))
 
     def send(self, name: str, *params: Any) -> Any:
