@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.errors import TaskCancelled
+from agent.holds import Holds
 from agent.lanes import Lanes
 from agent.model.api import Api
 from agent.model.entity import Entity
 from agent.model.where import compile_where
 from agent.observer import Observer
-from agent.ports import Domains, Machine, Networks, Storage
+from agent.ports import CpuPools, Domains, Machine, Networks, Node, Storage
 from agent.sessions import Sessions
 from agent.store.store import Store
 from agent.users import Users
@@ -37,6 +38,7 @@ class Site:
     sessions: Sessions
     users: Users
     version: str
+    holds: Holds = field(default_factory=Holds)
     batches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """The latest answers of event.from, for clients that are at the same place; the messages of event keep it."""
 
@@ -72,6 +74,14 @@ class Call:
     @property
     def networks(self) -> Networks:
         return self.site.machine.networks
+
+    @property
+    def node(self) -> Node:
+        return self.site.machine.node
+
+    @property
+    def cpu_pools(self) -> CpuPools:
+        return self.site.machine.node.cpu_pools
 
     @property
     def host(self) -> Host:

@@ -279,6 +279,17 @@ class OperationBlocked(XenError):
 
 
 @dataclass(eq=False)
+class OtherOperationInProgress(XenError):
+    """Something else is being done to the object, and takes longer than one waits for."""
+
+    code = "OTHER_OPERATION_IN_PROGRESS"
+    class_name: str
+    ref: object
+    operation_type: str
+    operation_ref: str
+
+
+@dataclass(eq=False)
 class HostNotEnoughFreeMemory(XenError):
     """The host cannot give the machine its memory now. Both numbers are bytes."""
 
@@ -293,6 +304,23 @@ class HostDisabled(XenError):
 
     code = "HOST_DISABLED"
     host: object
+
+
+@dataclass(eq=False)
+class HostNotDisabled(XenError):
+    """The host must be disabled first, so that it starts no machine meanwhile: host.disable."""
+
+    code = "HOST_NOT_DISABLED"
+
+
+@dataclass(eq=False)
+class HostInUse(XenError):
+    """A machine runs on the host; the last parameters name one, by class and reference."""
+
+    code = "HOST_IN_USE"
+    host: object
+    type: str
+    ref: object
 
 
 @dataclass(eq=False)
@@ -318,6 +346,71 @@ class VMRequiresSR(XenError):
     code = "VM_REQUIRES_SR"
     vm: object
     sr: object
+
+
+@dataclass(eq=False)
+class VMHVMRequired(XenError):
+    """The machine needs a processor with virtualisation (HVM), which this host does not have."""
+
+    code = "VM_HVM_REQUIRED"
+    vm: object
+
+
+# --- CPU pools; the codes are the original server's
+
+
+@dataclass(eq=False)
+class PoolBadState(XenError):
+    """The CPU pool is ``activated``, ``deactivated`` or ``in use``, and for this it must not be."""
+
+    code = "POOL_BAD_STATE"
+    state: str
+
+
+@dataclass(eq=False)
+class InsufficientCpus(XenError):
+    """There are not as many processors that are in no CPU pool as the pool wants."""
+
+    code = "INSUFFICIENT_CPUS"
+    needed: int
+    available: int
+
+
+@dataclass(eq=False)
+class UnknownSchedPolicy(XenError):
+    """The hypervisor has no scheduler of this name. The code is spelled as in the original reference."""
+
+    code = "UNKOWN_SCHED_POLICY"
+
+
+@dataclass(eq=False)
+class InvalidCpu(XenError):
+    """The processor is in another CPU pool, or not in this one; the text says which."""
+
+    code = "INVALID_CPU"
+    message: str
+
+
+@dataclass(eq=False)
+class LastCpuNotRemovable(XenError):
+    """A CPU pool with machines keeps one processor. The code is spelled as in the original reference."""
+
+    code = "LAST_CPU_NOT_REMOVEABLE"
+    message: str
+
+
+# --- security
+
+
+@dataclass(eq=False)
+class SecurityError(XenError):
+    """A security label or policy cannot be what was asked for; the first parameter is one of the original's XSERR
+    numbers.
+    """
+
+    code = "SECURITY_ERROR"
+    xserr: int
+    message: str
 
 
 # --- devices
@@ -418,6 +511,14 @@ class VdiInUse(XenError):
 
 
 @dataclass(eq=False)
+class VdiNotManaged(XenError):
+    """The disk is a hidden base, which belongs to the disks that are laid over it."""
+
+    code = "VDI_NOT_MANAGED"
+    vdi: object
+
+
+@dataclass(eq=False)
 class VdiReadonly(XenError):
     """The disk is read-only."""
 
@@ -473,6 +574,15 @@ class SrBackendFailure(XenError):
     status: str
     output: str
     message: str
+
+
+@dataclass(eq=False)
+class VdiLocationMissing(XenError):
+    """There is no volume at this place of the storage."""
+
+    code = "VDI_LOCATION_MISSING"
+    sr: object
+    location: str
 
 
 @dataclass(eq=False)

@@ -119,6 +119,8 @@ class SeenDomain:
     consoles: Sequence[SeenConsole] = ()
     guest: GuestReading | None = None
     """None where it does not run, or nothing can be known of it."""
+    security_label: str = ""
+    """What the hypervisor's security module calls it."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,10 @@ class SeenVolume:
     allocation: int
     format: str = "raw"
     read_only: bool = False
+    parent: str = ""
+    """The location of the volume that this one is laid over, in the same storage, by what it says of itself; nothing
+    is opened because of it.
+    """
 
 
 @dataclass(frozen=True)
@@ -261,6 +267,28 @@ class SeenCpu:
     stepping: str = ""
     flags: str = ""
     features: str = ""
+
+
+@dataclass(frozen=True)
+class SeenCpuPool:
+    """A CPU pool that the hypervisor has."""
+
+    name: str
+    sched_policy: str
+    cpus: Sequence[int]
+    """The numbers of its processors."""
+    domains: Sequence[str]
+    """The uuids of the domains in it, the control domain included."""
+
+
+@dataclass(frozen=True)
+class SeenSecurity:
+    """The security module of the hypervisor."""
+
+    module: str = ""
+    """``flask``, or nothing where there is none."""
+    enforcing: bool = False
+    """Whether it refuses what its policy does not allow, and does not only complain."""
 
 
 @dataclass(frozen=True)
@@ -446,6 +474,12 @@ class Storage(Protocol):
     def create(self, sr: SR, device_config: Mapping[str, str]) -> None:
         """Make the storage and start it. SR_UNKNOWN_DRIVER for a type it cannot make."""
 
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        """The storage of a type that there is, as the device_configs that make it; the given one says where to look.
+
+        SR_UNKNOWN_DRIVER, or VALUE_NOT_SUPPORTED for a type whose storage cannot be looked for.
+        """
+
     def attach(self, pbd: PBD) -> None:
         """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first where the host has forgotten
         it.
@@ -469,8 +503,11 @@ class Storage(Protocol):
     def create_volume(self, vdi: VDI) -> SeenVolume:
         """Make a volume of ``vdi.virtual_size`` in ``vdi.SR``. SR_FULL if it does not fit."""
 
+    def doom_volume(self, vdi: VDI) -> None:
+        """Note that the disk is about to be destroyed. VDI_IN_USE if another volume is laid over it."""
+
     def destroy_volume(self, vdi: VDI) -> None:
-        """Delete it. One that is gone is no error."""
+        """Delete it. One that is gone is no error; VDI_IN_USE if another volume is laid over it."""
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow it to `size`."""
@@ -478,7 +515,52 @@ class Storage(Protocol):
     def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
         """Make the volume of `target`, in ``target.SR``, with the content of `source`.
 
-        `progress` is called with the part done, 0 to 1; what it raises ends the copy, and nothing of it stays.
+        If both have the same parent, only what `source` has of its own is copied. `progress` is called with the part
+        done, 0 to 1; what it raises ends the copy, and nothing of it stays. VDI_IN_USE if somebody writes to `source`
+        meanwhile.
+        """
+
+    def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
+        """Make the volume of `target`, in the same storage, one with the content of `source`, at once and without
+        touching that: by shared blocks, or a snapshot of a volume group. None where this storage cannot.
+        """
+
+    def is_untouched(self, vdi: VDI) -> bool:
+        """Whether the volume has nothing of its own and shows what its parent does."""
+
+    def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
+        """Make the volume of `vdi` that of `base`, noting there where it is, and lay a new one over it for `vdi`.
+
+        At once. None where this storage has no volumes that are laid over others, or that disk must not be one.
+        """
+
+    def overlay_volume(self, base: VDI, target: VDI) -> SeenVolume:
+        """Make the volume of `target`, in the same storage, an empty one laid over that of `base`. At once."""
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        """Write what `vdi` has of its own into `base`, on which nothing else rests, and make that the volume of `vdi`.
+
+        None where what rests on `vdi` could not follow, or `vdi` has more than `most` bytes of its own. What `progress`
+        raises ends it, with nothing changed.
+        """
+
+    def settle(self, *vdis: VDI) -> None:
+        """The store has what was done: the disks that were made, split off, merged or destroyed.
+
+        Until then all of it is undone if the agent ends. Nothing to settle is no error.
+        """
+
+    def undo(self, vdi: VDI) -> None:
+        """Undo what was begun for this disk and not settled: for the base of a split or merge, that; for one that is
+        doomed, its doom. Nothing to undo is no error.
+        """
+
+    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
+        """Undo or finish what an earlier run of the agent left half done in this storage.
+
+        `known` says whether the store has a disk of this uuid.
         """
 
 
@@ -504,8 +586,73 @@ class Networks(Protocol):
         """Remove what create_vlan returned. One that is gone is no error."""
 
 
+class CpuPools(Protocol):
+    """CPU pools. Every domain begins in the first, which the hypervisor has from its start. Pools go by their names."""
+
+    def list(self) -> Sequence[SeenCpuPool] | None:
+        """All pools, the first one first; None where the hypervisor does not tell, now or ever."""
+
+    def policies(self) -> Sequence[str]:
+        """The schedulers that a pool can have."""
+
+    def create(self, name: str, sched_policy: str, cpus: Sequence[int]) -> None:
+        """Make a pool with these processors, which are in no pool: INVALID_CPU.
+
+        An empty `sched_policy` is the hypervisor's own. DB_UNIQUENESS_CONSTRAINT_VIOLATION for the name of another.
+        """
+
+    def destroy(self, name: str) -> None:
+        """Remove a pool; its processors are in none then. POOL_BAD_STATE: ``in use`` with domains in it,
+        ``deactivated`` where there is none of this name.
+        """
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a pool another name."""
+
+    def add_cpu(self, name: str, number: int) -> None:
+        """Add a processor that is in no pool. INVALID_CPU, POOL_BAD_STATE."""
+
+    def remove_cpu(self, name: str, number: int) -> None:
+        """Take a processor out, which is in no pool then. INVALID_CPU if the pool does not have it, POOL_BAD_STATE,
+        LAST_CPU_NOT_REMOVEABLE while domains are in the pool.
+        """
+
+    def move(self, vm: VM, name: str) -> None:
+        """Move the running machine into a pool that has processors. POOL_BAD_STATE, VM_BAD_POWER_STATE."""
+
+
+class Control(Protocol):
+    """What is done to the host as a whole. OPERATION_NOT_ALLOWED, with the reason, for what cannot be done here."""
+
+    def dmesg(self, *, clear: bool) -> str:
+        """The hypervisor's message buffer; with `clear` it is empty then."""
+
+    def log(self) -> str:
+        """The end of the host's log since it was booted."""
+
+    def send_debug_keys(self, keys: str) -> None:
+        """Have the hypervisor do what these keys on its console would do. What it tells is in its message buffer."""
+
+    def security(self) -> SeenSecurity:
+        """Its security module."""
+
+    def reboot(self) -> None:
+        """Reboot it. Returns when that is under way."""
+
+    def shutdown(self) -> None:
+        """Switch it off. Returns when that is under way."""
+
+
 class Node(Protocol):
     """The host."""
+
+    @property
+    def control(self) -> Control:
+        """What is done to it as a whole."""
+
+    @property
+    def cpu_pools(self) -> CpuPools:
+        """The parts that its processors are divided into."""
 
     def host(self) -> SeenHost:
         """What it is."""

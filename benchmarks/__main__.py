@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import lines_calls, lines_events, lines_machines, lines_process, lines_records, report
+from benchmarks import lines_calls, lines_events, lines_machines, lines_process, lines_records, lines_storage, report
 from benchmarks.lab import FOLDER, Lab
 from benchmarks.rows import Failed, Line, NotHere, Row
 
@@ -25,6 +25,7 @@ LINES: tuple[Line, ...] = (
     *lines_machines.LINES,
     *lines_events.LINES,
     *lines_process.LINES,
+    *lines_storage.LINES,
     *lines_events.IDLE_LINES,
 )
 """In the order in which they are measured: those that look inside one after the other."""

@@ -120,6 +120,13 @@ class Lab:
         path.write_text(domains.node(0))
         return f"test+unix://{path}?socket={self.libvirt_socket}"
 
+    def empty_file_uri(self) -> str:
+        """A hypervisor without any domain, within whatever process opens it: its disks are files."""
+        path = self.path("empty.xml")
+        pool = "<pool type='dir'><name>disks</name><target><path>/disks</path></target></pool>"
+        path.write_text(domains.node(0).replace("</node>", f"{pool}</node>"))
+        return f"test://{path}"
+
     # --- the agent
 
     @cached_property

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.ports import Domains, Machine
 from drivers.census import Census
 from drivers.connection import Connection
+from drivers.disk_journal import JOURNAL, DiskJournal
 from drivers.domains import LibvirtDomains
 from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
@@ -42,7 +43,7 @@ def open(uri: str, state: Path) -> Machine:
     if connection.in_process:
         machine = _simulated(connection, state)
     else:
-        machine = _xen(connection, state) if uri.startswith("xen:///") else _plain(connection)
+        machine = _xen(connection, state) if uri.startswith("xen:///") else _plain(connection, state)
     connection.start()
     return machine
 
@@ -54,7 +55,8 @@ def _xen(connection: Connection, state: Path) -> Machine:
     guests.watch_domains(census.hurry)
     dumps, images = DumpFolder(LIBVIRT_FOLDER), ImageFolder(state.absolute() / "images")
     domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images)
-    machine = _libvirt(connection, domains, counters)
+    node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
+    machine = _libvirt(connection, state, domains, counters, node)
     census.start()
     guests.start()
 
@@ -67,19 +69,22 @@ def _xen(connection: Connection, state: Path) -> Machine:
     return replace(machine, close=close)
 
 
-def _plain(connection: Connection) -> Machine:
+def _plain(connection: Connection, state: Path) -> Machine:
     # Whatever it is, it is not the Xen under this control domain: what the files here say is not about its domains.
     xl = Xl(None)
     counters = XenCounters(xl, Census(xl), Guests(), sys=NOWHERE, run=NOWHERE)
-    return _libvirt(connection, LibvirtDomains(connection), counters)
+    node = LibvirtNode(connection, simulated=False)
+    return _libvirt(connection, state, LibvirtDomains(connection), counters, node)
 
 
-def _libvirt(connection: Connection, domains: Domains, counters: XenCounters) -> Machine:
+def _libvirt(
+    connection: Connection, state: Path, domains: Domains, counters: XenCounters, node: LibvirtNode
+) -> Machine:
     return Machine(
         domains=domains,
-        storage=LibvirtStorage(connection),
+        storage=LibvirtStorage(connection, DiskJournal(state / JOURNAL)),
         networks=LibvirtNetworks(connection),
-        node=LibvirtNode(connection, simulated=False),
+        node=node,
         meters=SampledMeters(connection, counters),
         close=connection.close,
     )

@@ -20,12 +20,15 @@ import libvirt
 import psutil
 from lxml import etree
 
-from agent.ports import SeenCpu, SeenHost, SeenInterface, SeenPci, SeenScsi
+from agent.ports import Control, CpuPools, SeenCpu, SeenHost, SeenInterface, SeenPci, SeenScsi
 from drivers import cards, scsi
 from drivers.connection import Connection
+from drivers.control import HostControl, NoControl, SimulatedControl
+from drivers.cpu_pools import SimulatedCpuPools, XlCpuPools
 from drivers.failures import translated
 from drivers.pci import PciBus
 from drivers.text import cleaned, content
+from drivers.xl import Xl
 
 DISTRIBUTION = "xen-host-agent"
 
@@ -107,11 +110,21 @@ class LibvirtNode:
 
     connection: Connection
     simulated: bool
+    local: bool = field(default=False, kw_only=True)
+    """The hypervisor is that of the host on which this runs."""
+    xl: Xl = field(default_factory=lambda: Xl(None), kw_only=True)
+    """The tool of this host's Xen, where the connection is to that."""
     root: Path = field(default=Path("/"), kw_only=True)
     """Where the files of the machine are."""
 
     def __post_init__(self) -> None:
         self._pci = PciBus(self.root / "sys", self.root / "usr/share")
+        self.cpu_pools: CpuPools = (
+            SimulatedCpuPools(self._numbers, self._running) if self.simulated else XlCpuPools(self.xl)
+        )
+        self.control: Control = (
+            SimulatedControl() if self.simulated else HostControl(self.xl) if self.local else NoControl()
+        )
         # The kernel computes it from the clock, which is adjusted: read twice it may differ.
         self._boot_time = datetime.fromtimestamp(int(psutil.boot_time()), UTC)
 
@@ -167,6 +180,14 @@ class LibvirtNode:
             )
             for number in topology_of(info, described).numbers
         ]
+
+    def _numbers(self) -> Sequence[int]:
+        return [cpu.number for cpu in self.cpus()]
+
+    def _running(self) -> Mapping[str, int]:
+        with translated(connection=self.connection):
+            domains = self.connection.handle.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+            return {domain.UUIDString(): domain.ID() for domain in domains}
 
     def interfaces(self) -> Sequence[SeenInterface]:
         """Its network cards: hardware, bonds and VLANs. A sandbox may have none."""

@@ -20,6 +20,7 @@ from agent.errors import (
     SrFull,
     SrHasNoPbds,
     SrNotEmpty,
+    SrUnknownDriver,
     UniquenessViolated,
     VdiMissing,
     XenError,
@@ -137,7 +138,7 @@ class Pools:
             if self._find(sr.uuid) is not None:
                 raise UniquenessViolated("SR", "uuid", sr.uuid)
             definition = self._definition(sr, device_config)
-            flags = build_flags(etree.fromstring(definition))
+            flags = build_flags(etree.fromstring(definition), device_config)
             pool = self.connection.long.storagePoolDefineXML(definition)
             with _undone(pool.undefine):
                 if flags is not None:
@@ -145,6 +146,23 @@ class Pools:
                 pool.create()
             with _undone(pool.destroy, pool.undefine):
                 pool.setAutostart(1)
+
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        """The device_configs of what is there. VALUE_NOT_SUPPORTED for a type whose storage cannot be looked for."""
+        if type not in TYPES:
+            raise SrUnknownDriver(type)
+        source = etree.Element("source")
+        if server := device_config.get("server") or device_config.get("host") or device_config.get("target"):
+            etree.SubElement(source, "host", name=cleaned(server))
+        with translated(connection=self.connection, field="type", value=type):
+            kind = TYPES[type][0]
+            found = self.connection.long.findStoragePoolSources(kind, etree.tostring(source, encoding="unicode"), 0)
+        configs = []
+        for each in etree.fromstring(found).iterfind("source"):
+            pool = etree.Element("pool", type=kind)
+            pool.append(each)
+            configs.append(device_config_of(pool))
+        return configs
 
     def attach(self, pbd: PBD) -> None:
         """Start the pool of ``pbd.SR`` as ``pbd.device_config`` says, defining it first if the host has forgotten it.

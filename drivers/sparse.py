@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from types import TracebackType
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much is copied between two looks at whether the copy is still wanted."""
+FICLONE = 0x40049409
+"""The ioctl of Linux that has a file share another's blocks; Python's fcntl has no name for it yet."""
+TICK_SECONDS = 0.02
+"""More than the file systems' clocks take for one step: a write after it has another time than one before."""
+_NO_SHARING = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.ETXTBSY, errno.EBADF)
 
 _TEMPORARY = re.compile(r"\..+\.partial", re.DOTALL)
 
@@ -36,13 +42,22 @@ class Image:
     """Bytes that it takes from the file system; holes take none."""
 
 
+class Written(Exception):
+    """The image was written to while it was copied: the copy would be torn."""
+
+
+def nothing(step: str) -> None:
+    """Takes note of no step."""
+
+
 class Folder:
     """An open folder of images. OSErrors are passed on: what they mean depends on whose folder it is."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, reached: Callable[[str], None] = nothing) -> None:
         if create:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = path
+        self._reached = reached
         self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def __enter__(self) -> Folder:
@@ -74,10 +89,13 @@ class Folder:
             raise FileNotFoundError(errno.ENOENT, "not a regular file", name)
         return Image(name, status.st_size, status.st_blocks * 512)
 
-    def head(self, name: str, length: int) -> bytes:
-        """The first bytes of an image."""
-        with self._opened(name, os.O_RDONLY) as descriptor:
-            return os.pread(descriptor, length, 0)
+    def exists(self, name: str) -> bool:
+        """Whether anything has this name."""
+        try:
+            os.stat(_single(name), dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
 
     def space(self) -> tuple[int, int]:
         """The size of the file system and what of it is free for us, in bytes."""
@@ -86,13 +104,21 @@ class Folder:
 
     def create(self, name: str, size: int) -> Image:
         """A new image of `size` bytes, all hole."""
-        with self._new(name) as descriptor:
+        with self.new(name) as descriptor:
             os.ftruncate(descriptor, size)
         return self.image(name)
 
+    def rename(self, name: str, new_name: str, *, replace: bool = False) -> None:
+        """Give an image another name, durably. FileExistsError if that is taken, unless it is to `replace` that."""
+        self.image(name)
+        if not replace:
+            self._refuse_present(_single(new_name))
+        os.rename(name, _single(new_name), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+        os.fsync(self._descriptor)
+
     def grow(self, name: str, size: int) -> Image:
         """Make the image `size` bytes long; what it has beyond its old end is a hole. A longer one stays as it is."""
-        with self._opened(name, os.O_RDWR) as descriptor:
+        with self.opened(name, write=True) as descriptor:
             if os.fstat(descriptor).st_size < size:
                 os.ftruncate(descriptor, size)
                 os.fsync(descriptor)
@@ -104,38 +130,63 @@ class Folder:
             os.unlink(_single(name), dir_fd=self._descriptor)
             os.fsync(self._descriptor)
 
-    def copy(self, source: Folder, source_name: str, name: str, size: int, progress: Callable[[float], None]) -> Image:
-        """A new image with the content of another folder's, holes kept, `size` bytes long.
+    def copy(
+        self,
+        source: Folder,
+        source_name: str,
+        name: str,
+        size: int | None,
+        progress: Callable[[float], None],
+        step: str = "copy",
+    ) -> Image:
+        """A new image with the content of another folder's, holes kept, `size` bytes long or as long as that one is.
 
-        `progress` is called with the part done; what it raises ends the copy, and nothing of it stays. ValueError if
-        the source is longer than `size`.
+        It shares the blocks where the file system can. `progress` is called with the part done; what it raises ends the
+        copy, and nothing of it stays. ValueError if the source is longer than `size`, Written if somebody writes to it.
         """
-        with source._opened(source_name, os.O_RDONLY) as from_descriptor:
+        with source.opened(source_name) as from_descriptor:
+            before = state(from_descriptor)
             length = os.fstat(from_descriptor).st_size
+            size = length if size is None else size
             if length > size:
                 raise ValueError(f"{length} bytes do not fit into {size}")
-            with self._new(name) as to_descriptor:
-                os.ftruncate(to_descriptor, size)
+            with self.new(name, step) as to_descriptor:
                 progress(0.0)
-                for done in _copied(from_descriptor, to_descriptor, length):
-                    progress(done / size)
-                if os.fstat(from_descriptor).st_size != length:
-                    raise OSError(errno.EIO, "the image changed its length while it was copied")
+                if not share(from_descriptor, to_descriptor):
+                    os.ftruncate(to_descriptor, size)
+                    for done in _copied(from_descriptor, to_descriptor, length):
+                        progress(done / size)
+                os.ftruncate(to_descriptor, size)
+                if state(from_descriptor) != before:
+                    raise Written(source_name)
                 progress(1.0)
         return self.image(name)
+
+    def can_share(self, name: str) -> bool:
+        """Whether the file system can let a new file share the blocks of this image."""
+        try:
+            trial = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._descriptor)
+        except OSError:  # neither can it have files without a name
+            return False
+        try:
+            with self.opened(name) as descriptor:
+                return share(descriptor, trial)
+        finally:
+            os.close(trial)
 
     def sweep(self) -> None:
         """Delete what a crash left half-made; what somebody is still making is locked and stays."""
         for name in self._names():
             if _TEMPORARY.fullmatch(name):
-                with suppress(FileNotFoundError, BlockingIOError), self._opened(name, os.O_RDWR) as descriptor:
+                with suppress(FileNotFoundError, BlockingIOError), self.opened(name, write=True) as descriptor:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(name, dir_fd=self._descriptor)
 
     @contextmanager
-    def _opened(self, name: str, flags: int) -> Iterator[int]:
+    def opened(self, name: str, *, write: bool = False) -> Iterator[int]:
+        """An image, open to be read or also to be written. FileNotFoundError for a link, and for what is no file."""
         # Without O_NONBLOCK, opening a named pipe that somebody put there would wait for its other end.
-        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        flags = (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             descriptor = os.open(_single(name), flags, dir_fd=self._descriptor)
         except OSError as error:
@@ -150,7 +201,7 @@ class Folder:
             os.close(descriptor)
 
     @contextmanager
-    def _new(self, name: str) -> Iterator[int]:
+    def new(self, name: str, step: str = "create") -> Iterator[int]:
         """A new file that gets its name when the body is done and all of it is on the disk; else it is gone."""
         self._refuse_present(_single(name))
         temporary = f".{name}.partial"
@@ -160,12 +211,15 @@ class Folder:
         named = temporary
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._reached(f"{step}: begun")
             yield descriptor
             os.fsync(descriptor)
+            self._reached(f"{step}: written")
             self._refuse_present(name)
             os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
             named = name
             os.fsync(self._descriptor)
+            self._reached(f"{step}: named")
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(named, dir_fd=self._descriptor)
@@ -175,16 +229,34 @@ class Folder:
 
     def _remove_stale(self, temporary: str) -> None:
         """Make way for a new image; BlockingIOError while somebody else is making one of the same name."""
-        with suppress(FileNotFoundError), self._opened(temporary, os.O_RDWR) as descriptor:
+        with suppress(FileNotFoundError), self.opened(temporary, write=True) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(temporary, dir_fd=self._descriptor)
 
     def _refuse_present(self, name: str) -> None:
-        try:
-            os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        if self.exists(name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+
+
+def share(source: int, target: int) -> bool:
+    """Have an open empty file share all blocks of another, at once. False where the file system has no such thing."""
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError as error:
+        if error.errno in _NO_SHARING:
+            return False
+        raise
+    return True
+
+
+def state(descriptor: int) -> tuple[int, int]:
+    """What differs once the file was written to again."""
+    status = os.fstat(descriptor)
+    if time.time_ns() - status.st_mtime_ns < TICK_SECONDS * 1e9:
+        # It was written to just now: a write within the same tick of the file system's clock would not be told apart.
+        time.sleep(TICK_SECONDS)
+        status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
 
 
 def _single(name: str) -> str:

@@ -1,15 +1,15 @@
 """Disks as volumes of real libvirt storage pools: files of a folder or an NFS export, logical volumes, CD images.
 
-What a file holds is never guessed from its content, which a guest may have written: its name says whether it is raw or
-qcow2. Raw files are grown and copied here and not by libvirt, which guesses. Pools themselves are in ``pools``.
+What is done to the files of a folder is in ``disks``. Devices (logical volumes, partitions) are raw; libvirt makes and
+deletes them, and qemu-img copies them. Pools themselves are in ``pools``.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,18 +17,17 @@ import libvirt
 from lxml import etree
 
 from agent.classes import SR, VDI
-from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiMissing
+from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing
 from agent.ports import SeenVolume
+from drivers.connection import Connection
+from drivers.disk_journal import DiskJournal, Operation, Step
+from drivers.disks import FolderDisks, asked_format, format_for, room
+from drivers.lvm import Lvm
 from drivers.pool_xml import FOLDER_POOLS
-from drivers.pools import Pools, file_call
-from drivers.sparse import Folder
+from drivers.pools import file_call
+from drivers.qemu_img import Layer, QemuImg
+from drivers.sparse import Folder, Image
 from drivers.text import cleaned
-
-FORMATS = {".qcow2": "qcow2", ".qcow": "qcow", ".qed": "qed", ".vhd": "vhd", ".vdi": "vdi", ".vmdk": "vmdk"}
-"""Formats by the ending of a file's name; every other file is a raw image."""
-
-POLL_SECONDS = 0.5
-"""How often a copy that libvirt makes is looked at."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +36,22 @@ class Place:
 
     pool: libvirt.virStoragePool
     folder: Path | None
-
-    def image_name(self, vdi: VDI) -> str:
-        """The name of the image's file; VDI_MISSING if its location is not in this folder."""
-        location = Path(vdi.location)
-        if self.folder is None or location.parent != self.folder:
-            raise VdiMissing(vdi.SR, vdi)
-        return location.name
-
-    def holds(self, volume: etree._Element) -> bool:
-        """Whether this volume of the pool is a disk. Links are none: they may lead anywhere; nor are folders."""
-        if self.folder is None:
-            return True
-        path = Path(volume.findtext("target/path", ""))
-        return volume.get("type") == "file" and path.parent == self.folder and not path.is_symlink()
+    group: str = ""
+    """The volume group, for a pool that is one."""
 
 
-class LibvirtStorage(Pools):
+class LibvirtStorage(FolderDisks):
     """The port Storage over any libvirt connection whose pools are real."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        journal: DiskJournal,
+        qemu_img: QemuImg | None = None,
+        lvm: Lvm | None = None,
+    ) -> None:
+        super().__init__(connection, journal, qemu_img)
+        self.lvm = lvm or Lvm()
 
     def usage(self, sr: SR) -> tuple[int, int]:
         """Size and used bytes. SR_HAS_NO_PBDS for a pool that does not run."""
@@ -72,26 +69,62 @@ class LibvirtStorage(Pools):
         """The volumes there are."""
         with self._call(sr):
             place = self._place(sr)
-            _sweep(place, sr)
             _refresh(place.pool)
-            described = (_described(volume) for volume in place.pool.listAllVolumes())
-            return [_seen(volume, place) for volume in described if volume is not None and place.holds(volume)]
+            if place.folder is None:
+                described = (_described(volume) for volume in place.pool.listAllVolumes())
+                return [_seen(volume) for volume in described if volume is not None]
+        return self.scan_folder(sr)
 
     def create_volume(self, vdi: VDI) -> SeenVolume:
         """Make a volume of ``vdi.virtual_size`` in ``vdi.SR``. SR_FULL if it does not fit."""
         size = vdi.virtual_size
         with self._call(vdi.SR, vdi):
             place = self._place(vdi.SR)
-            format = _format_for(vdi, place)
-            free = _free(vdi.SR, place, size)
-        with self._call(vdi.SR, vdi, size, free):
-            volume = place.pool.createXML(_volume_xml(vdi, place, format))
-            return _seen(etree.fromstring(volume.XMLDesc()), place)
+        if place.folder is not None:
+            return super().create_volume(vdi)
+        with self._call(vdi.SR, vdi):
+            _require_raw(vdi)
+            free = _free(place, size)
+        with self._call(vdi.SR, vdi, size, free), self._noted(vdi, "create"):
+            volume = place.pool.createXML(_volume_xml(vdi))
+            self.journal.reached("create: named")
+            return _seen(etree.fromstring(volume.XMLDesc()))
+
+    @contextmanager
+    def _noted(self, vdi: VDI, step: str) -> Iterator[None]:
+        """Note that a volume of devices is made for the disk, which goes again unless the store comes to know it."""
+        self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", vdi.uuid)]))
+        try:
+            self.journal.reached(f"{step}: noted")
+            yield
+        except BaseException:
+            self.journal.end(vdi.uuid)
+            raise
+
+    def doom_volume(self, vdi: VDI) -> None:
+        """Note that the disk is to be destroyed: a start after a crash finishes it."""
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+        if place.folder is not None:
+            super().doom_volume(vdi)
+            return
+        with suppress(VdiMissing), self._call(vdi.SR, vdi):
+            name = self._volume(place, vdi).name()
+            _require_no_snapshots(place, vdi)
+            self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=False, finish=[("remove", name)]))
 
     def destroy_volume(self, vdi: VDI) -> None:
         """Delete it. One that is gone is no error."""
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+        if place.folder is not None:
+            super().destroy_volume(vdi)
+            return
         with suppress(VdiMissing), self._call(vdi.SR, vdi):
-            self._volume(self._place(vdi.SR), vdi).delete()
+            volume = self._volume(place, vdi)
+            _require_no_snapshots(place, vdi)
+            volume.delete()
+        self.journal.end(vdi.uuid)
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow it to `size`. VALUE_NOT_SUPPORTED for less than it has, and where the storage cannot grow a volume."""
@@ -99,11 +132,11 @@ class LibvirtStorage(Pools):
             raise ValueNotSupported("virtual_size", size, "a disk only grows")
         with self._call(vdi.SR, vdi):
             place = self._place(vdi.SR)
-            free = _free(vdi.SR, place, size)
-        if place.folder is not None and format_of(vdi.location) == "raw":
-            with file_call(vdi.SR, vdi, size, free), Folder(place.folder) as folder:
-                folder.grow(place.image_name(vdi), size)
+        if place.folder is not None:
+            super().resize_volume(vdi, size)
             return
+        with self._call(vdi.SR, vdi):
+            free = _free(place, size)
         with self._call(vdi.SR, vdi, size, free):
             try:
                 self._volume(place, vdi).resize(size)
@@ -111,47 +144,150 @@ class LibvirtStorage(Pools):
                 # libvirt 9.0.0, logical pools: "storage pool does not support changing of volume capacity".
                 if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
                     raise
-                raise ValueNotSupported("virtual_size", size, "this storage cannot grow a disk") from error
+                if not place.group or not self.lvm.installed:
+                    raise ValueNotSupported("virtual_size", size, "this storage cannot grow a disk") from error
+                with file_call(vdi.SR, vdi, size, free):
+                    self.lvm.grow(place.group, PurePosixPath(vdi.location).name, size)
+                _refresh(place.pool)
 
     def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
         """Make the volume of `target`, in ``target.SR``, with the content of `source`.
 
-        `progress` is called with the part done, 0 to 1; what it raises ends the copy, and nothing of it stays. Files of
-        the same format are copied here, with their holes. What has to be converted, or is a device, libvirt copies;
-        that call cannot be ended, so an unwanted copy is removed when it is done.
+        `progress` is called with the part done, 0 to 1; what it raises ends the copy, and nothing of it stays.
         """
         if target.virtual_size < source.virtual_size:
             raise ValueNotSupported("virtual_size", target.virtual_size, "the copy would be smaller than the disk")
         with self._call(source.SR, source):
             origin = self._place(source.SR)
-            original = self._volume(origin, source)
         with self._call(target.SR, target):
             place = self._place(target.SR)
-            format = _format_for(target, place)
-            free = _free(target.SR, place, target.virtual_size)
-        # An image with a header says in it how large it is; a raw one is as large as its file is made.
-        as_it_is = format == format_of(source.location) and (
-            format == "raw" or target.virtual_size == source.virtual_size
-        )
-        if origin.folder and place.folder and as_it_is:
-            name = _volume_name(target, place, format)
-            with file_call(target.SR, target, target.virtual_size, free):
-                copied = _copied_file(origin.folder, origin.image_name(source), place.folder, name, target, progress)
-            with self._call(target.SR):
+        if origin.folder is not None and place.folder is not None:
+            return super().copy_volume(source, target, progress)
+        size = target.virtual_size
+        with ExitStack() as opened:
+            chain = self._open_layers(source, origin, opened)
+            if place.folder is None:
+                with self._call(target.SR, target):
+                    _require_raw(target)
+                    free = _free(place, size)
+                with self._call(target.SR, target, size, free), file_call(target.SR, target, size, free):
+                    return self._fill_device(chain, place, target, progress)
+            folder = opened.enter_context(self.folder(target.SR))
+            free = room(folder, target.SR, size)
+            with file_call(target.SR, target, size, free):
+                format = format_for(target)
+
+                def make(name: str) -> None:
+                    self.write_image(chain, folder, name, format, size, progress)
+
+                return self._made(target, folder, format, "copy", make)
+
+    def _open_layers(self, source: VDI, origin: Place, opened: ExitStack) -> list[Layer]:
+        """The open images of a disk, itself first."""
+        if origin.folder is not None:
+            folder = opened.enter_context(self.folder(source.SR))
+            with file_call(source.SR, source):
+                return self._layers(folder, source, opened)
+        with self._call(source.SR, source):
+            path = self._volume(origin, source).path()
+        with file_call(source.SR, source):
+            return [Layer(opened.enter_context(_device(path)), "raw")]
+
+    def _fill_device(
+        self, chain: Sequence[Layer], place: Place, target: VDI, progress: Callable[[float], None]
+    ) -> SeenVolume:
+        progress(0.0)
+        with self._noted(target, "copy"):
+            volume = place.pool.createXML(_volume_xml(target))
+            try:
+                with _device(volume.path(), write=True) as descriptor:
+                    self.journal.reached("copy: begun")
+                    self.qemu_img.convert(chain, Layer(descriptor, "raw"), progress, zeroed=False, shared=True)
+                    os.fsync(descriptor)
+                    self.journal.reached("copy: written")
+                progress(1.0)
+            except BaseException:
+                with suppress(libvirt.libvirtError):
+                    volume.delete()
+                raise
+            self.journal.reached("copy: named")
+            return _seen(etree.fromstring(volume.XMLDesc()))
+
+    def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
+        """Make the volume of `target` one with the content of `source`, at once; None where this storage cannot.
+
+        In a volume group that is a snapshot by lvm2, since libvirt's (9.0.0) asks lvcreate for one without its size.
+        """
+        with self._call(source.SR, source):
+            place = self._place(source.SR)
+        if place.folder is not None:
+            return super().clone_volume(source, target)
+        if not place.group or not self.lvm.installed:
+            return None
+        with self._call(source.SR, source):
+            origin = self._volume(place, source).name()
+            free = int(place.pool.info()[3])
+        with self._call(target.SR, target, target.virtual_size, free), file_call(target.SR, target, 0, free):
+            kind = self.lvm.look(place.group, origin)
+            if kind.origin and not kind.thin_pool:
+                return None  # it is a snapshot itself
+            _require_raw(target)
+            with self._noted(target, "create"):
+                self.lvm.snapshot(place.group, origin, target.uuid, thin=bool(kind.thin_pool))
+                self.journal.reached("create: named")
+            _refresh(place.pool)
+            return _seen(etree.fromstring(place.pool.storageVolLookupByName(target.uuid).XMLDesc()))
+
+    def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
+        """Lay a new volume for `vdi` over its old one, which becomes that of `base`; None where that cannot be."""
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+        return super().split_volume(vdi, base) if place.folder is not None else None
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        """Merge two volumes of a folder; None for devices, which are not laid over each other by us."""
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+        return super().merge_volume(base, vdi, most, progress) if place.folder is not None else None
+
+    def _take(self, sr: SR, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+        with self._call(sr):
+            place = self._place(sr)
+        if place.folder is not None:
+            super()._take(sr, steps)
+            return
+        for verb, name, *_ in steps:
+            assert verb == "remove", verb
+            with self._call(sr):
                 _refresh(place.pool)
-            return copied
-        with self._call(source.SR, source), file_call(source.SR, source):
-            _require_honest(origin, original, source)
-        room = target.virtual_size, free
-        with self._call(target.SR, target, *room), file_call(target.SR, target, *room):
-            volume = self._copied_by_libvirt(original, place, target, format, progress)
-            return _seen(etree.fromstring(volume.XMLDesc()), place)
+                try:
+                    place.pool.storageVolLookupByName(name).delete()
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                        raise
+
+    def _folder_path(self, sr: SR) -> Path:
+        with self._call(sr):
+            folder = self._place(sr).folder
+        if folder is None:
+            raise OperationNotAllowed("this storage keeps its disks as devices")
+        return folder
+
+    def _foreign_size(self, sr: SR, image: Image) -> int:
+        with self._call(sr):
+            size: int = self._running(sr).storageVolLookupByName(image.name).info()[1]
+            return size
 
     def _place(self, sr: SR) -> Place:
         pool = self._running(sr)
         described = etree.fromstring(pool.XMLDesc())
         folder = described.findtext("target/path") if described.get("type") in FOLDER_POOLS else None
-        return Place(pool, Path(folder) if folder else None)
+        group = described.findtext("source/name", "") if described.get("type") == "logical" else ""
+        return Place(pool, Path(folder) if folder else None, group)
 
     def _volume(self, place: Place, vdi: VDI) -> libvirt.virStorageVol:
         """The volume of a disk; VDI_MISSING if its pool has none at its location."""
@@ -166,67 +302,33 @@ class LibvirtStorage(Pools):
             # What was put there by anything but libvirt it knows after a refresh only.
             _refresh(place.pool)
             volume = place.pool.storageVolLookupByName(name)
-        if volume.path() != vdi.location or not place.holds(etree.fromstring(volume.XMLDesc())):
+        if volume.path() != vdi.location:
             raise VdiMissing(vdi.SR, vdi)
         return volume
 
-    def _copied_by_libvirt(
-        self,
-        original: libvirt.virStorageVol,
-        place: Place,
-        target: VDI,
-        format: str,
-        progress: Callable[[float], None],
-    ) -> libvirt.virStorageVol:
-        watched = self.connection.handle.storagePoolLookupByUUIDString(target.SR.uuid)
-        name = _volume_name(target, place, format)
-        progress(0.0)
-        with ThreadPoolExecutor(1, thread_name_prefix="copy") as worker:
-            copying = worker.submit(place.pool.createXMLFrom, _volume_xml(target, place, format), original, 0)
-            try:
-                while not wait([copying], POLL_SECONDS).done:
-                    progress(_part_done(watched, name))
-                volume = copying.result()
-                _grow(volume, place, name, format, target.virtual_size)
-                progress(1.0)
-            except BaseException:
-                with suppress(libvirt.libvirtError):
-                    copying.result().delete()
-                raise
-        return volume
+
+@contextmanager
+def _device(path: str, *, write: bool = False) -> Iterator[int]:
+    """A device of the host, open. FileNotFoundError if it is none: then it is not what libvirt said it was."""
+    descriptor = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
-def format_of(location: str) -> str:
-    """The format that the name of a file says it has."""
-    return FORMATS.get(PurePosixPath(location).suffix.lower(), "raw")
-
-
-def _format_for(vdi: VDI, place: Place) -> str:
-    """The format a new volume is to have. VALUE_NOT_SUPPORTED for one that cannot be made there."""
-    format = vdi.sm_config.get("type") or vdi.SR.sm_config.get("type") or "raw"
-    if format not in ("raw", "qcow2"):
-        raise ValueNotSupported("sm_config", format, "disks are made as raw or qcow2")
-    if format == "qcow2" and place.folder is None:
+def _require_raw(vdi: VDI) -> None:
+    """VALUE_NOT_SUPPORTED where another format is asked for on storage whose volumes are devices."""
+    if (format := asked_format(vdi)) not in ("", "raw"):
         raise ValueNotSupported("sm_config", format, "on this storage disks are raw")
-    return format
 
 
-def _volume_name(vdi: VDI, place: Place, format: str) -> str:
-    return vdi.uuid if place.folder is None else f"{vdi.uuid}.{format}"
-
-
-def _volume_xml(vdi: VDI, place: Place, format: str) -> str:
+def _volume_xml(vdi: VDI) -> str:
     volume = etree.Element("volume")
-    etree.SubElement(volume, "name").text = _volume_name(vdi, place, format)
+    etree.SubElement(volume, "name").text = vdi.uuid
     etree.SubElement(volume, "capacity", unit="bytes").text = str(vdi.virtual_size)
-    if place.folder is not None:
-        # Nothing is set aside: the file takes room as it is written. Logical volumes have all of theirs at once.
-        etree.SubElement(volume, "allocation", unit="bytes").text = "0"
-        target = etree.SubElement(volume, "target")
-        etree.SubElement(target, "format", type=format)
-        if format == "qcow2":
-            # Without it libvirt 9.0.0 makes images for QEMU before 1.1, which cannot hold zeroes without room.
-            etree.SubElement(target, "compat").text = "1.1"
     return etree.tostring(volume, encoding="unicode")
 
 
@@ -240,117 +342,32 @@ def _described(volume: libvirt.virStorageVol) -> etree._Element | None:
         return None
 
 
-def _seen(volume: etree._Element, place: Place) -> SeenVolume:
-    location = volume.findtext("target/path", "")
-    format = "raw" if place.folder is None else format_of(location)
-    capacity = int(volume.findtext("capacity", "0"))
-    if place.folder is not None and format == "raw":
-        # libvirt calls a raw file in which a guest wrote the header of another format by that format, with the size
-        # that the header claims; a raw disk is as large as its file.
-        capacity = int(volume.findtext("physical") or capacity)
+def _seen(volume: etree._Element) -> SeenVolume:
     return SeenVolume(
-        location=location,
+        location=volume.findtext("target/path", ""),
         name=cleaned(volume.findtext("name")),
-        capacity=capacity,
+        capacity=int(volume.findtext("capacity", "0")),
         allocation=int(volume.findtext("allocation", "0")),
-        format=format,
-        read_only=location.lower().endswith(".iso"),
+        parent=volume.findtext("backingStore/path", ""),
     )
 
 
-def _require_honest(origin: Place, original: libvirt.virStorageVol, source: VDI) -> None:
-    """Refuse to let libvirt read an image whose header would make it read something else.
-
-    A guest can write any header into its raw disk, and an uploaded image can name any file of the host as what it rests
-    on or has its data in: a copy would hand that file to the guest.
-    """
-    if origin.folder is None:
+def _require_no_snapshots(place: Place, vdi: VDI) -> None:
+    """VDI_IN_USE for a volume that has snapshots: lvm2 would remove them with it. Within translated only."""
+    if not place.group:
         return
-    format = format_of(source.location)
-    if format == "qcow2":
-        with Folder(origin.folder) as folder:
-            _require_whole(folder.head(origin.image_name(source), _QCOW2_HEADER.size))
-    elif format == "raw":
-        # What libvirt holds it for from now on, it holds it for when it copies.
-        origin.pool.refresh()
-        seen = etree.fromstring(original.XMLDesc()).find("target/format")
-        if seen is not None and seen.get("type") not in ("raw", "iso"):
-            raise OperationNotAllowed(f"the raw disk holds what looks like a {seen.get('type')} image: copy it as raw")
-    else:
-        raise OperationNotAllowed(f"images in the format {format} are not converted")
+    for volume in place.pool.listAllVolumes():
+        described = _described(volume)
+        if described is not None and described.findtext("backingStore/path") == vdi.location:
+            raise VdiInUse(vdi, f"be the base of {volume.name()}")
 
 
-_QCOW2_HEADER = struct.Struct(">4sIQ56xQ")
-"""Magic, version, where the name of the image below is, and, from version 3 on, the incompatible features."""
-
-_EXTERNAL_DATA = 1 << 2
-
-
-def _require_whole(header: bytes) -> None:
-    """OPERATION_NOT_ALLOWED for a qcow2 image that is not all in its own file."""
-    if len(header) < _QCOW2_HEADER.size or not header.startswith(b"QFI\xfb"):
-        raise OperationNotAllowed("the image is not what its name says")
-    _, version, below, features = _QCOW2_HEADER.unpack(header)
-    if below or (version >= 3 and features & _EXTERNAL_DATA):
-        raise OperationNotAllowed("the image needs another file, which a copy does not follow")
-
-
-def _grow(volume: libvirt.virStorageVol, place: Place, name: str, format: str, size: int) -> None:
-    """Make a fresh copy as large as it is to be: qemu-img, which converts for libvirt, only looks at the source."""
-    if volume.info()[1] >= size:
-        return
-    if place.folder is not None and format == "raw":
-        with Folder(place.folder) as folder:
-            folder.grow(name, size)
-    else:
-        volume.resize(size)
-
-
-def _part_done(pool: libvirt.virStoragePool, name: str) -> float:
-    """How much of a volume that is being made is there already, by what it takes; a sparse one jumps to its end."""
-    try:
-        _, capacity, allocation = pool.storageVolLookupByName(name).info()
-    except libvirt.libvirtError:
-        return 0.0  # not there yet
-    return min(allocation / capacity, 1.0) if capacity else 0.0
-
-
-def _free(sr: SR, place: Place, size: int) -> int:
-    """What is free, in bytes. SR_FULL if a disk of `size` can never fit.
-
-    Images of a folder take room as they are written, so several may promise more than there is; one that alone is
-    larger than the whole file system is refused. Logical volumes take all their room at once.
-    """
-    if place.folder is None:
-        free = whole = int(place.pool.info()[3])
-    else:
-        with file_call(sr), Folder(place.folder) as folder:
-            whole, free = folder.space()
-    if size > whole:
+def _free(place: Place, size: int) -> int:
+    """What is free, in bytes. SR_FULL if a disk of `size` does not fit: devices take all their room at once."""
+    free = int(place.pool.info()[3])
+    if size > free:
         raise SrFull(size, free)
     return free
-
-
-def _copied_file(
-    folder: Path, name: str, into: Path, new_name: str, target: VDI, progress: Callable[[float], None]
-) -> SeenVolume:
-    format = format_of(name)
-    with Folder(folder) as source, Folder(into) as destination:
-        length = source.image(name).size
-        if format == "raw":
-            if length > target.virtual_size:
-                raise ValueNotSupported("virtual_size", target.virtual_size, f"the disk is {length} bytes long")
-            length = target.virtual_size
-        else:
-            _require_whole(source.head(name, _QCOW2_HEADER.size))
-        image = destination.copy(source, name, new_name, length, progress)
-    return SeenVolume(str(into / new_name), new_name, target.virtual_size, image.used, format)
-
-
-def _sweep(place: Place, sr: SR) -> None:
-    if place.folder is not None:
-        with file_call(sr), Folder(place.folder) as folder:
-            folder.sweep()
 
 
 def _refresh(pool: libvirt.virStoragePool) -> None:
@@ -359,5 +376,5 @@ def _refresh(pool: libvirt.virStoragePool) -> None:
         pool.refresh()
     except libvirt.libvirtError as error:
         # libvirt 9.0.0: "internal error: pool 'x' has asynchronous jobs running."
-        if "asynchronous jobs" not in str(error):
+        if "asynchronous jobs" not in (error.get_error_message() or str(error)):
             raise

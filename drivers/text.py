@@ -12,6 +12,12 @@ def cleaned(text: str | None, limit: int = 255) -> str:
     return "".join(character for character in (text or "") if character.isprintable())[:limit].strip()
 
 
+def cleaned_lines(text: str, limit: int) -> str:
+    """The lines of `text`, each cleaned, and of them the last `limit` characters."""
+    lines = "\n".join(cleaned(line.expandtabs(), 4096) for line in text.splitlines())
+    return lines[-limit:]
+
+
 def content(path: Path) -> str:
     """What a small file of the system says; empty if there is none, or it has no answer (a card that is down)."""
     try:

@@ -113,6 +113,8 @@ class XenDomains(LibvirtDomains):
                 seen = self._sized(seen, entry)
             elif entry.name != seen.name:
                 seen = replace(seen, name=entry.name)
+            if entry.label:
+                seen = replace(seen, security_label=entry.label)
         return replace(seen, guest=self._guests.reading(seen.uuid, seen.domid))
 
     def _sized(self, seen: SeenDomain, entry: XlDomain) -> SeenDomain:
@@ -150,6 +152,7 @@ class XenDomains(LibvirtDomains):
             memory=entry.memory,
             VCPUs=max(1, entry.vcpus),
             foreign=True,
+            security_label=entry.label,
             guest=self._guests.reading(entry.uuid, entry.domid),
         )
 

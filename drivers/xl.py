@@ -2,44 +2,37 @@
 
 libvirt's Xen driver knows only what was made through it, and the state it remembers goes stale when others pause a
 domain (libvirt 9.0.0). xl asks the hypervisor. Here it is run and its output read, nothing more: what follows from a
-list is ``census``' business. xl is run without a shell, for a limited time, and only so much of its output is read. A
-host without xl is no error.
+list is ``census``' business. A host without xl is no error.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
-import select
-import shutil
-import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agent.classes.enums import DomainType, OnCrash, OnNormalExit, PowerState
 from agent.ports import SeenDisk, SeenDomain, SeenNic
+from drivers.program import Program, installed
 from drivers.text import cleaned
 
-log = logging.getLogger(__name__)
-
-TIMEOUT_SECONDS = 20.0
-"""xl reads the names of domains from xenstore, and waits for a xenstored that hangs."""
-OUTPUT_BYTES = 4 * 2**20
-"""Room for 30,000 domains."""
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
-
+POOL_LOOKS = 3
+"""CPU pools are told by two lists, between which one may come or go."""
 KIB = 1024
 MIB = KIB * KIB
 
 _LINE = re.compile(
     r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<state>[r-][b-][p-][s-][a-zA-Z-][d-]) +"
-    r"(?P<seconds>\d+\.\d) +(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>\S+)(?: +.*)?"
+    r"(?P<seconds>\d+\.\d) +(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) +(?P<reason>\S+)"
+    r"(?: +(?P<label>\S+))?(?: +.*)?"
 )
 """A line of ``xl list -v``. A name may have anything in it, so the line is told by what follows."""
+_MEMBER_LINE = re.compile(r".* +(?P<domid>\d+) +\d+ +\d+ +[r-][b-][p-][s-][a-zA-Z-][d-] +\d+\.\d *(?P<pool>\S.*)")
+"""A line of ``xl list -c``."""
+_POOL_LINE = re.compile(r"(?P<name>.*?) *(?P<cpus>\d+) +(?P<sched>\S+) +y +(?P<domains>\d+)")
+"""A line of ``xl cpupool-list``. A name fills 19 columns, and the number after it at least three."""
 _VCPU_LINE = re.compile(
     r"(?P<name>.*?) +(?P<domid>\d+) +(?P<vcpu>\d+) +(?P<cpu>\d+|-) +(?P<state>[r-][b-][p-]) +(?P<seconds>\d+\.\d)"
     r"(?: +.*)?"
@@ -72,6 +65,8 @@ class XlDomain:
     """
     cpu_seconds: float
     uuid: str
+    label: str = ""
+    """Its label of the security module; empty where there is none."""
 
     @property
     def settled(self) -> bool:
@@ -84,6 +79,17 @@ class XlDomain:
         if self.state[3:] != "---":
             return PowerState.HALTED
         return PowerState.PAUSED if self.state[2] == "p" else PowerState.RUNNING
+
+
+@dataclass(frozen=True)
+class XlPool:
+    """A CPU pool as ``xl cpupool-list`` has it, with and without its option for processors."""
+
+    name: str
+    sched: str
+    cpus: tuple[int, ...]
+    domains: int
+    """How many domains are in it."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,30 @@ def vcpus_in(text: str) -> list[XlVcpu]:
     ]
 
 
+def pools_in(table: str, processors: str) -> list[XlPool] | None:
+    """The CPU pools in the outputs of ``xl cpupool-list``, without and with ``-c``; None if the two do not agree."""
+    lines, lists = table.splitlines()[1:], processors.splitlines()[1:]
+    if len(lines) != len(lists):
+        return None
+    found = []
+    for line, listed in zip(lines, lists, strict=True):
+        matched = _POOL_LINE.fullmatch(line.rstrip())
+        if matched is None or not listed.startswith(matched["name"]):
+            return None
+        numbers = listed[len(matched["name"]) :].strip()
+        cpus = tuple(int(number) for number in numbers.split(",") if number.isdecimal())
+        if len(cpus) != int(matched["cpus"]):
+            return None
+        found.append(XlPool(cleaned(matched["name"]), matched["sched"], cpus, int(matched["domains"])))
+    return found
+
+
+def members_in(text: str) -> dict[int, str]:
+    """The names of the CPU pools in the output of ``xl list -c``, by the number of the domain."""
+    matches = (_MEMBER_LINE.fullmatch(line.rstrip()) for line in text.splitlines())
+    return {int(matched["domid"]): cleaned(matched["pool"]) for matched in matches if matched}
+
+
 def domains_in(text: str) -> list[XlDomain]:
     """The domains in the output of ``xl list -v``; lines that say nothing of a domain are left out."""
     found = []
@@ -136,6 +166,7 @@ def domains_in(text: str) -> list[XlDomain]:
                     state=matched["state"],
                     cpu_seconds=float(matched["seconds"]),
                     uuid=matched["uuid"],
+                    label=cleaned(matched["label"].strip("-")) if matched["label"] else "",
                 )
             )
     return found
@@ -224,93 +255,48 @@ def _number(parent: Mapping[str, Any], key: str) -> int:
     return found if isinstance(found, int) else 0
 
 
-class Xl:
+class Xl(Program):
     """The tool, if this host has it."""
-
-    def __init__(self, path: str | None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        self._path = path
-        self._timeout_seconds = timeout_seconds
 
     @classmethod
     def installed(cls) -> Xl:
         """The one of this host."""
-        return cls(shutil.which("xl", path=f"{os.environ.get('PATH', '')}:{PATH}"))
-
-    @property
-    def there(self) -> bool:
-        """Whether there is an xl to run."""
-        return self._path is not None
+        return cls(installed("xl"))
 
     def list(self) -> Sequence[XlDomain] | None:
         """All domains that the hypervisor has; None if xl did not tell."""
-        text = self._run("list", "-v")
+        text = self.read("list", "-v")
         found = [] if text is None else domains_in(text)
         # There always is the control domain: a list without it is none.
         return found or None
 
     def describe(self, domain: XlDomain) -> SeenDomain | None:
         """How a domain was made; None if it has gone meanwhile, or xl did not tell."""
-        text = self._run("list", "-l", str(domain.domid))
+        text = self.read("list", "-l", str(domain.domid))
         return None if text is None else described(text, domain)
 
     def vcpus(self) -> Sequence[XlVcpu]:
         """The virtual CPUs of all domains; none if xl did not tell."""
-        return vcpus_in(self._run("vcpu-list") or "")
+        return vcpus_in(self.read("vcpu-list") or "")
 
     def pause(self, domid: int) -> bool:
         """Stop a domain's CPUs once more: Xen counts how often. Whether xl said that it is done."""
-        return self._run("pause", str(domid)) is not None
+        return self.read("pause", str(domid)) is not None
 
     def unpause(self, domid: int) -> bool:
         """Undo one stop of a domain's CPUs. Whether xl said that it is done."""
-        return self._run("unpause", str(domid)) is not None
+        return self.read("unpause", str(domid)) is not None
 
-    def _run(self, *arguments: str) -> str | None:
-        """What xl printed; None if there is none, or if it failed, took too long or said too much."""
-        if self._path is None:
-            return None
-        try:
-            process = subprocess.Popen(
-                [self._path, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={"PATH": PATH, "LC_ALL": "C"},
-            )
-        except OSError as error:
-            log.warning("%s cannot be run: %s", self._path, error)
-            return None
-        printed = self._printed_by(process)
-        if printed is not None and process.returncode == 0:
-            return printed.decode("utf-8", errors="replace")
-        log.debug("xl %s: %s", " ".join(arguments), "no answer" if printed is None else f"exit {process.returncode}")
+    def pools(self) -> Sequence[XlPool] | None:
+        """All CPU pools; None if xl did not tell."""
+        for _ in range(POOL_LOOKS):
+            table, processors = self.read("cpupool-list"), self.read("cpupool-list", "-c")
+            if table is None or processors is None:
+                return None
+            if found := pools_in(table, processors):
+                return found
         return None
 
-    def _printed_by(self, process: subprocess.Popen[bytes]) -> bytes | None:
-        """All that the process prints until it ends, which it is made to after the timeout."""
-        deadline = time.monotonic() + self._timeout_seconds
-        printed = bytearray()
-        assert process.stdout is not None
-        with process.stdout as pipe:
-            ready = select.poll()
-            ready.register(pipe, select.POLLIN)
-            while len(printed) <= OUTPUT_BYTES and ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                chunk = os.read(pipe.fileno(), 65536)
-                if not chunk:
-                    break
-                printed += chunk
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            _reap(process)
-            return None
-        return bytes(printed) if len(printed) <= OUTPUT_BYTES else None
-
-
-def _reap(process: subprocess.Popen[bytes]) -> None:
-    """Wait a moment for a killed process. One that is stuck in the kernel is reaped when a later one is started."""
-    try:
-        process.wait(1.0)
-    except subprocess.TimeoutExpired:
-        log.warning("a killed xl (process %d) does not end: it is stuck in the kernel", process.pid)
+    def members(self) -> Mapping[int, str]:
+        """The CPU pool of every domain, by the domain's number; none if xl did not tell."""
+        return members_in(self.read("list", "-c") or "")

@@ -162,6 +162,7 @@ def _apply(vm: VM, root: etree._Element, bridge_of: Callable[[etree._Element], s
         _apply_bootloader(vm, root)
     _apply_features(vm, root, whole)
     _apply_actions(vm, root)
+    _apply_label(vm, root)
     apply_disks(vm, root)
     apply_nics(vm, root, bridge_of, whole=whole)
     apply_pci(vm, root)
@@ -174,6 +175,17 @@ def _apply_names(vm: VM, root: etree._Element, whole: bool) -> None:
     description = xml_read.multiline(vm.name_description)
     if description != xml_read.multiline(root.findtext("description")):
         set_text(root, "description", description, _ROOT_ORDER)
+
+
+def _apply_label(vm: VM, root: etree._Element) -> None:
+    """The label of Xen's security module. libvirt's driver looks at the first one, and at no model (9.0.0)."""
+    if vm.wanted_label == xml_read.read_label(root):
+        return
+    for seclabel in root.findall("seclabel"):
+        root.remove(seclabel)
+    if vm.wanted_label:
+        seclabel = etree.SubElement(root, "seclabel", type="static", model="flask", relabel="no")
+        etree.SubElement(seclabel, "label").text = vm.wanted_label
 
 
 def _apply_sizes(vm: VM, root: etree._Element) -> None:

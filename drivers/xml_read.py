@@ -164,6 +164,12 @@ def see_nic(interface: etree._Element) -> SeenNic:
     )
 
 
+def read_label(root: etree._Element) -> str:
+    """The label that the definition gives the domain; empty where it leaves that to the policy."""
+    labels = (seclabel for seclabel in root.iterfind("seclabel") if seclabel.get("type") == "static")
+    return next((text_at(seclabel, "label") for seclabel in labels), "")
+
+
 def _consoles(root: etree._Element) -> Iterator[SeenConsole]:
     for graphics in root.iterfind("devices/graphics"):
         port = graphics.get("port", "")
@@ -257,4 +263,5 @@ def read(root: etree._Element, power_state: PowerState, *, persistent: bool = Tr
         nics=tuple(see_nic(interface) for interface in interfaces(root)),
         pci=tuple(pci_address_of(hostdev) for hostdev in pci_devices(root)),
         consoles=tuple(_consoles(root)) if active else (),
+        security_label=read_label(root),
     )

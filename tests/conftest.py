@@ -1,8 +1,11 @@
-"""What many tests share: the sealed classes, and a store that keeps its journal in memory."""
+"""What many tests share: the sealed classes, a store that keeps its journal in memory; and the counts printed at the
+end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -11,6 +14,17 @@ from agent.model.api import seal_classes
 from agent.model.entity import Entity
 from agent.store.journal import Journal
 from agent.store.store import Store
+
+COUNTS = pytest.StashKey[Mapping[str, tuple[int, int]]]()
+"""How much of the original reference is served, and how much there is, by kind; where the tests that count were run."""
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how much of the original reference is served."""
+    counts = terminalreporter.config.stash.get(COUNTS, {})
+    if counts:
+        parts = ", ".join(f"{served} of {there} {kind}" for kind, (served, there) in counts.items())
+        terminalreporter.write_line(f"served of XenAPI 1.0: {parts}")
 
 
 @pytest.fixture(scope="session")

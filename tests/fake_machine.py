@@ -21,6 +21,7 @@ from agent.ports import (
     Reading,
     SeenConsole,
     SeenCpu,
+    SeenCpuPool,
     SeenDisk,
     SeenDomain,
     SeenDump,
@@ -31,8 +32,10 @@ from agent.ports import (
     SeenPci,
     SeenPool,
     SeenScsi,
+    SeenSecurity,
     SeenVolume,
 )
+from drivers.cpu_pools import SimulatedCpuPools
 
 GIB = 2**30
 LOCAL = "11111111-1111-4111-8111-111111111111"
@@ -79,6 +82,11 @@ class FakeDomains(Failing):
     def list(self) -> Sequence[SeenDomain]:
         self.meet("list")
         return list(self.known.values())
+
+    def running(self) -> Mapping[str, int]:
+        """The number of every running or paused domain."""
+        live = (PowerState.RUNNING, PowerState.PAUSED)
+        return {uuid: seen.domid for uuid, seen in self.known.items() if seen.power_state in live}
 
     def look(self, uuid: str) -> SeenDomain | None:
         self.meet("look")
@@ -240,6 +248,10 @@ class FakeStorage(Failing):
         super().__init__()
         self.attached: dict[str, SeenPool] = {LOCAL: SeenPool(LOCAL, "local", "file", True, {}, 100 * GIB, 0)}
         self.volumes: dict[str, dict[str, SeenVolume]] = {LOCAL: {}}
+        self.overlays = False
+        """Whether images can be laid over each other here."""
+        self.split: dict[str, tuple[SeenVolume, SeenVolume]] = {}
+        self.settled: list[str] = []
 
     def supported_types(self) -> Mapping[str, str]:
         return {"file": "a folder", "iso": "a folder of CD images"}
@@ -254,6 +266,10 @@ class FakeStorage(Failing):
             raise SrUnknownDriver(sr.type)
         self.attached[sr.uuid] = SeenPool(sr.uuid, sr.name_label, sr.type, True, dict(device_config), 100 * GIB, 0)
         self.volumes[sr.uuid] = {}
+
+    def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+        self.meet("probe")
+        return [{"server": device_config.get("server", ""), "serverpath": "/srv & <more>"}] if type == "nfs" else []
 
     def attach(self, pbd: PBD) -> None:
         self.meet("attach")
@@ -304,6 +320,65 @@ class FakeStorage(Failing):
         self.meet("copy_volume")
         return self.create_volume(target)
 
+    def doom_volume(self, vdi: VDI) -> None:
+        self.meet("doom_volume")
+
+    def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
+        self.meet("clone_volume")
+        return None
+
+    def is_untouched(self, vdi: VDI) -> bool:
+        self.meet("is_untouched")
+        return False
+
+    def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
+        self.meet("split_volume")
+        if not self.overlays:
+            return None
+        volumes = self.volumes[vdi.SR.uuid]
+        old = volumes.pop(vdi.location)
+        base.location = f"/{vdi.SR.uuid}/{base.uuid}.raw"
+        volumes[base.location] = replace(old, location=base.location)
+        new = SeenVolume(
+            f"/{vdi.SR.uuid}/{vdi.uuid}.qcow2", vdi.uuid, vdi.virtual_size, 0, "qcow2", False, base.location
+        )
+        volumes[new.location] = new
+        self.split[base.uuid] = old, new
+        return new
+
+    def overlay_volume(self, base: VDI, target: VDI) -> SeenVolume:
+        self.meet("overlay_volume")
+        location = f"/{target.SR.uuid}/{target.uuid}.qcow2"
+        made = SeenVolume(location, target.uuid, target.virtual_size, 0, "qcow2", False, base.location)
+        self.volumes[target.SR.uuid][location] = made
+        return made
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        self.meet("merge_volume")
+        volumes = self.volumes[vdi.SR.uuid]
+        del volumes[vdi.location]
+        below = volumes.pop(base.location)
+        made = replace(below, location=f"/{vdi.SR.uuid}/{vdi.uuid}.raw", capacity=vdi.virtual_size)
+        volumes[made.location] = made
+        return made
+
+    def settle(self, *vdis: VDI) -> None:
+        self.meet("settle")
+        self.settled += [vdi.uuid for vdi in vdis]
+
+    def undo(self, vdi: VDI) -> None:
+        self.meet("undo")
+        if vdi.uuid in self.split:
+            old, new = self.split.pop(vdi.uuid)
+            volumes = self.volumes[vdi.SR.uuid]
+            del volumes[new.location], volumes[vdi.location]
+            volumes[old.location] = old
+
+    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
+        self.meet("recover")
+
     @staticmethod
     def steps() -> Iterator[float]:
         yield from (0.25, 0.5, 0.75, 1.0)
@@ -342,9 +417,65 @@ class FakeNetworks(Failing):
         self.node.seen_interfaces = [seen for seen in self.node.seen_interfaces if seen.device != device]
 
 
-class FakeNode(Failing):
+class FakeCpuPools(Failing, SimulatedCpuPools):
+    """Those of the simulator, which have no machine below either."""
+
+    def __init__(self, domains: FakeDomains) -> None:
+        Failing.__init__(self)
+        SimulatedCpuPools.__init__(self, lambda: range(2), domains.running)
+
+    def list(self) -> Sequence[SeenCpuPool]:
+        self.meet("list")
+        return super().list()
+
+    def create(self, name: str, sched_policy: str, cpus: Sequence[int]) -> None:
+        self.meet("create")
+        super().create(name, sched_policy, cpus)
+
+    def move(self, vm: VM, name: str) -> None:
+        self.meet("move")
+        super().move(vm, name)
+
+
+class FakeControl(Failing):
+    """Does nothing to anything; `seen` is its security module."""
+
     def __init__(self) -> None:
         super().__init__()
+        self.seen = SeenSecurity()
+        self.ring = "(XEN) it was booted"
+
+    def dmesg(self, *, clear: bool) -> str:
+        self.meet("dmesg")
+        text = self.ring
+        if clear:
+            self.ring = ""
+        return text
+
+    def log(self) -> str:
+        self.meet("log")
+        return "a line\nanother"
+
+    def send_debug_keys(self, keys: str) -> None:
+        self.meet("send_debug_keys")
+        self.ring += f"\n{keys} pressed"
+
+    def security(self) -> SeenSecurity:
+        self.meet("security")
+        return self.seen
+
+    def reboot(self) -> None:
+        self.meet("reboot")
+
+    def shutdown(self) -> None:
+        self.meet("shutdown")
+
+
+class FakeNode(Failing):
+    def __init__(self, domains: FakeDomains) -> None:
+        super().__init__()
+        self.cpu_pools = FakeCpuPools(domains)
+        self.control = FakeControl()
         self.seen_cpus = [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
         self.seen_interfaces = [
             SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")
@@ -427,7 +558,7 @@ class FakeMachine:
     def __init__(self) -> None:
         self.domains = FakeDomains()
         self.storage = FakeStorage()
-        self.node = FakeNode()
+        self.node = FakeNode(self.domains)
         self.networks = FakeNetworks(self.node)
         self.meters = FakeMeters(self.domains)
 

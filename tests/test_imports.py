@@ -20,7 +20,7 @@ ORDER = (
     ("agent.classes",),
     ("agent.ports",),
     ("agent.store",),
-    ("agent.sessions",),
+    ("agent.sessions", "agent.holds"),
     ("agent.observer",),
     ("agent.call",),
     ("agent.messages",),

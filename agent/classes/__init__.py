@@ -1,7 +1,9 @@
 """The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
 
 from agent.classes.console import Console
+from agent.classes.cpu_pool import CpuPool
 from agent.classes.crashdump import Crashdump
+from agent.classes.debug import Debug
 from agent.classes.dpci import DPCI
 from agent.classes.dscsi import DSCSI, DSCSIHBA
 from agent.classes.event import Event
@@ -29,6 +31,7 @@ from agent.classes.vm import VM
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
 from agent.classes.vtpm import VTPM
+from agent.classes.xs_policy import ACMPolicy, XSPolicy
 
 __all__ = [
     "DPCI",
@@ -46,8 +49,11 @@ __all__ = [
     "VIF",
     "VM",
     "VTPM",
+    "ACMPolicy",
     "Console",
+    "CpuPool",
     "Crashdump",
+    "Debug",
     "Event",
     "Host",
     "HostCpu",
@@ -62,4 +68,5 @@ __all__ = [
     "VIFMetrics",
     "VMGuestMetrics",
     "VMMetrics",
+    "XSPolicy",
 ]

@@ -17,6 +17,8 @@ from agent.errors import InvalidDevice, MacInvalid, ValueNotSupported
 TEXT_MAX = 64 * 1024
 """Most characters that one field keeps, so that no client fills memory and journal through a text or a map."""
 VCPUS_MAX = 4096
+CPUS_MAX = 4096
+"""Processors that a host can have: Xen's own limit."""
 MTU_MIN, MTU_MAX = 68, 65535
 """The least frame that IPv4 can live with (RFC 791), and the most that a 16-bit length can say."""
 
@@ -24,6 +26,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII | re.IGNORECASE)
 _DISK = re.compile(r"(?:/dev/)?(?:xvd|hd|sd)[a-z]{1,2}[0-9]{0,2}", re.ASCII)
 _PLACE = re.compile(r"[0-9]{1,3}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_CPU_POOL = re.compile(r"[A-Za-z0-9_.:/+-]{1,18}", re.ASCII)
 
 NEEDS_FILTER = "it needs a packet filter beside libvirt's Xen driver, which this host does not have"
 
@@ -78,6 +81,27 @@ def vcpus_params(value: Mapping[str, str]) -> None:
     for key, least, most in (("weight", 1, 65535), ("cap", 0, 65535)):
         if key in value and not (_NUMBER.fullmatch(value[key]) and least <= int(value[key]) <= most):
             raise ValueError(f"{key} is no number from {least} to {most}")
+
+
+def cpu_pool_name(value: str) -> None:
+    """1 to 18 of the characters that the original server took, not all digits, since xl takes those for a number; or
+    nothing.
+    """
+    if value and (not _CPU_POOL.fullmatch(value) or value.isdecimal()):
+        raise ValueError("a pool's name has 1 to 18 letters, digits and _ - . : / +, and is no number")
+
+
+def cpu_count(value: int) -> None:
+    """A number of processors, 1 to CPUS_MAX."""
+    if not 1 <= value <= CPUS_MAX:
+        raise ValueError(f"a pool has 1 to {CPUS_MAX} processors")
+
+
+def cpu_numbers(value: Collection[str]) -> None:
+    """Numbers of processors, as text, from 0."""
+    for number in value:
+        if not _NUMBER.fullmatch(number) or int(number) >= CPUS_MAX:
+            raise ValueError(f"processors are numbered from 0, as digits: {number[:20]!r} is none")
 
 
 def mtu(value: int) -> None:

@@ -76,8 +76,8 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     PSCSI_HBAs: tuple[m.PSCSIHBA, ...] = runtime("adapters that SCSI devices of the host are on", default=())
     host_CPUs: tuple[m.HostCpu, ...] = runtime("processors of the host", default=())
     metrics: m.HostMetrics | None = runtime("what the host does, measured", default=None, kept=True, owns=True)
-    resident_cpu_pools: tuple[Entity, ...] = runtime(
-        "always empty: CPU pools are not shown as objects", default=(), to="cpu_pool"
+    resident_cpu_pools: tuple[m.CpuPool, ...] = runtime(
+        "CPU pools of the host, those included that are not activated", default=()
     )
     memory_overhead: int = runtime("always 0: libvirt does not tell what Xen itself takes", default=0)
     allowed_operations: tuple[HostOperation, ...] = runtime("what can be done to or on the host now", default=())
@@ -196,7 +196,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     ntp_custom_servers: tuple[str, ...] = runtime("always empty: the host keeps its time by its own means", default=())
     timezone: str = runtime("always empty: all times here are UTC", default="")
 
-    derive_from = frozenset({"enabled"})
+    derive_from = frozenset({"enabled", "resident_VMs"})
 
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agent.classes import checks
-from agent.model.entity import Entity, readwrite, runtime
+from agent.model.entity import Entity, internal, readwrite, runtime
 from agent.roles import Role
 
 if TYPE_CHECKING:
@@ -28,11 +28,23 @@ class HostCpu(Entity, name="host_cpu", role=Role.POOL_OPERATOR, measured=True):
     utilisation: float = runtime(
         "part of its time that it works, from 0 to 1, measured when read", default=0.0, quiet=True
     )
-    cpu_pool: tuple[Entity, ...] = runtime(
-        "always empty: CPU pools are not shown as objects", default=(), to="cpu_pool"
+    cpu_pool: tuple[m.CpuPool, ...] = runtime(
+        "CPU pool that has it; none, where it is in none or the hypervisor does not tell",
+        default=(),
+        bound="host_CPUs",
+        through="in_pool",
     )
     family: int = runtime("number of the family, as CPUID has it", default=0)
     model: int = runtime("number of the model in its family, as CPUID has it", default=0)
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
+    in_pool: m.CpuPool | None = internal(
+        "the one pool of cpu_pool", default=None, bound="host_CPUs", weak=True, passing=True
+    )
+
+    derive_from = frozenset({"in_pool"})
+
+    def derive(self) -> None:
+        """cpu_pool shows in_pool."""
+        self.cpu_pool = () if self.in_pool is None else (self.in_pool,)

@@ -218,7 +218,8 @@ def derive_vdi(vdi: m.VDI) -> None:
     if vdi.missing:
         allowed = [VdiOperation.DESTROY, VdiOperation.FORGET, VdiOperation.UPDATE]
     attached = any(pbd.currently_attached for pbd in vdi.SR.PBDs)
-    vdi.allowed_operations = () if vdi.current_operations or not attached else tuple(allowed)
+    busy = bool(vdi.current_operations) or not vdi.managed
+    vdi.allowed_operations = () if busy or not attached else tuple(allowed)
 
 
 def derive_sr(sr: m.SR) -> None:
@@ -257,8 +258,12 @@ def derive_task(task: m.Task) -> None:
 
 def derive_host(host: m.Host) -> None:
     """allowed_operations of the host."""
-    allowed = (HostOperation.PROVISION, HostOperation.VM_START, HostOperation.VM_RESUME)
-    host.allowed_operations = allowed if host.enabled else ()
+    if host.enabled:
+        host.allowed_operations = (HostOperation.PROVISION, HostOperation.VM_START, HostOperation.VM_RESUME)
+    elif any(not vm.is_control_domain for vm in host.resident_VMs):
+        host.allowed_operations = (HostOperation.ENABLE,)
+    else:
+        host.allowed_operations = (HostOperation.ENABLE, HostOperation.REBOOT, HostOperation.SHUTDOWN)
 
 
 def derive_network(network: m.Network) -> None:

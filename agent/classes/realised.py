@@ -78,7 +78,7 @@ REALISED: Mapping[str, tuple[How, str]] = {
     "is_a_template": (AGENT, "a template is not defined"),
     "blocked_operations": (AGENT, "what it names is refused"),
     "other_config": (AGENT, "`disks` of a template says what provision makes; all else is kept"),
-    "pool_name": (KEPT, "the hypervisor's definition has no CPU pool"),
+    "pool_name": (AGENT, "the CPU pool that it is moved into when it starts"),
     "affinity": (KEPT, "there is one host"),
     "suspend_SR": (KEPT, "libvirt keeps saved memory in its own folder"),
     "auto_power_on": (KEPT, ""),

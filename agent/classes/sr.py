@@ -42,7 +42,10 @@ class SR(Entity, role=Role.POOL_OPERATOR, destroys=True, lane="self"):
         "words to find the storage by", default=(), role=Role.VM_OPERATOR, check=checks.modest
     )
     sm_config: Mapping[str, str] = readwrite(
-        "details for xapi's storage plug-ins; noted, not acted on", default={}, check=checks.modest
+        "details of the storage: type is the format of new disks where they say none (raw, qcow2); all else is noted, "
+        "not acted on",
+        default={},
+        check=checks.modest,
     )
     blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
     local_cache_enabled: bool = runtime("always false: the agent caches no disks", default=False)

@@ -35,17 +35,21 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
-    security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
+    security_label: str = runtime("always empty: Xen's security module FLASK labels domains only", default="")
     allowed_operations: tuple[VdiOperation, ...] = runtime("what can be done to the disk now", default=())
     current_operations: Mapping[str, VdiOperation] = runtime(
         "what is being done to the disk, by the reference of the task that does it", default={}
     )
     storage_lock: bool = runtime("always false: the agent locks no storage", default=False)
     location: str = runtime("path of the file or volume on the host", default="", kept=True)
-    managed: bool = runtime("does the agent make, resize and delete the volume", default=True, kept=True)
+    managed: bool = runtime(
+        "is it a disk to work with; false for a hidden base that others are laid over", default=True, kept=True
+    )
     missing: bool = runtime("was the volume gone at the last scan of its storage", default=False)
     parent: m.VDI | None = runtime(
-        "always null: copies and snapshots are whole disks, laid over no other", default=None, kept=True, weak=True
+        "hidden disk that this one is laid over, holding only what differs from it; null for a whole disk",
+        default=None,
+        kept=True,
     )
     xenstore_data: Mapping[str, str] = readwrite(
         "keys for the device's place in xenstore; noted, not acted on, since libvirt writes none",
@@ -84,7 +88,7 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
         default="",
     )
 
-    derive_from = frozenset({"read_only", "missing", "current_operations", "VBDs", "SR"})
+    derive_from = frozenset({"managed", "read_only", "missing", "current_operations", "VBDs", "SR"})
 
     def derive(self) -> None:
         """Which operations are allowed follows from the state."""

@@ -105,7 +105,7 @@ class VIF(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="VM"):
         default=(),
         check=checks.only("trunks", (), reason="libvirt's Xen driver gives a card no VLANs of its own"),
     )
-    security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
+    security_label: str = runtime("always empty: Xen's security module FLASK labels domains only", default="")
 
     derive_from = frozenset({"currently_attached", "current_operations"})
 

@@ -160,7 +160,10 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     guest_metrics: m.VMGuestMetrics | None = runtime(
         "what its guest says of itself; null while it says nothing that the agent can read", default=None, owns=True
     )
-    security_label: str = runtime("always empty: the agent runs without Xen's security module", default="")
+    security_label: str = runtime(
+        "label of Xen's security module FLASK: while it runs, the one it has; else the one it is to have, if any",
+        default="",
+    )
     allowed_operations: tuple[VmOperation, ...] = runtime("what can be done to the machine now", default=())
     current_operations: Mapping[str, VmOperation] = runtime(
         "what is being done to the machine, by the reference of the task that does it", default={}
@@ -343,12 +346,21 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     secureboot_certificates_state: VmSecurebootCertificatesState = runtime(
         "always ok: the agent keeps no certificates that could be out of date", default=VmSecurebootCertificatesState.OK
     )
-    cpu_pool: tuple[Entity, ...] = runtime(
-        "always empty: CPU pools are not shown as objects", default=(), to="cpu_pool"
+    cpu_pool: tuple[m.CpuPool, ...] = runtime(
+        "CPU pool that it runs in; none, while it does not run or the hypervisor does not tell",
+        default=(),
+        bound="started_VMs",
+        through="in_pool",
     )
     pool_name: str = readwrite(
-        "CPU pool that the machine would run in; noted, not acted on", default="", check=checks.modest
+        "name of the CPU pool that it is moved into when it starts; empty for the one that all begin in",
+        default="",
+        check=checks.modest,
     )
+    in_pool: m.CpuPool | None = internal(
+        "the one pool of cpu_pool", default=None, bound="started_VMs", weak=True, passing=True
+    )
+    wanted_label: str = internal("security_label that clients set", default="")
     ours: bool = internal(
         "made or changed through the API: the hypervisor's definition follows these fields", default=False
     )
@@ -364,9 +376,11 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
             "is_control_domain",
             "VBDs",
             "VIFs",
+            "in_pool",
         }
     )
 
     def derive(self) -> None:
-        """Which operations are allowed follows from the state."""
+        """Which operations are allowed follows from the state; cpu_pool shows in_pool."""
+        self.cpu_pool = () if self.in_pool is None else (self.in_pool,)
         lifecycle.derive_vm(self)

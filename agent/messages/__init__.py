@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from agent import classes
 from agent.messages import (
+    bugreport,
     console,
+    cpu_pool,
     crashdump,
+    debug,
     dpci,
     dscsi,
     event,
@@ -25,12 +28,16 @@ from agent.messages import (
     vm_kernels,
     vm_memory,
     vtpm,
+    xs_policy,
 )
 from agent.model.api import Api, seal
 
 VERBS = (
+    bugreport,
     console,
+    cpu_pool,
     crashdump,
+    debug,
     dpci,
     dscsi,
     event,
@@ -50,6 +57,7 @@ VERBS = (
     vm_kernels,
     vm_memory,
     vtpm,
+    xs_policy,
 )
 
 

@@ -1,4 +1,4 @@
-"""The host: enabling it, its clock, and what it can tell of itself."""
+"""The host: enabling it, its clock, what it can tell of itself, its messages, and its power."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from datetime import UTC, datetime
 
 from agent.call import Call
 from agent.classes import Host
+from agent.errors import HostInUse, HostNotDisabled, InvalidValue, ValueNotSupported
 from agent.model.messages import Kind, message
 from agent.roles import Role
+
+KEYS_MAX = 64
+HARMFUL_KEYS = {"R": "it reboots the host at once: use host.reboot", "C": "it crashes the host"}
+"""What some debug keys of Xen do that no message should do by the way."""
 
 
 @message(Host, kind=Kind.WRITE, has_async=True)
@@ -47,3 +52,69 @@ def get_server_localtime(call: Call, host: Host) -> datetime:
 def compute_free_memory(call: Call, host: Host) -> int:
     """Bytes that the hypervisor could give to machines now."""
     return host.metrics.memory_free if host.metrics is not None else 0
+
+
+# --- the hypervisor's messages
+
+
+@message(Host)
+def dmesg(call: Call, host: Host) -> str:
+    """The hypervisor's message buffer. OPERATION_NOT_ALLOWED where it cannot be read."""
+    return call.node.control.dmesg(clear=False)
+
+
+@message(Host)
+def dmesg_clear(call: Call, host: Host) -> str:
+    """The hypervisor's message buffer, which is empty then. OPERATION_NOT_ALLOWED where it cannot be read."""
+    return call.node.control.dmesg(clear=True)
+
+
+@message(Host)
+def get_log(call: Call, host: Host) -> str:
+    """The end of the host's log since it was booted. OPERATION_NOT_ALLOWED where it cannot be read."""
+    return call.node.control.log()
+
+
+@message(Host, role=Role.POOL_ADMIN)
+def send_debug_keys(call: Call, host: Host, keys: str) -> None:
+    """Have the hypervisor do what these keys on its console would do; host.dmesg has what it tells.
+
+    INVALID_VALUE for what are no keys, VALUE_NOT_SUPPORTED for those that reboot or crash the host.
+    """
+    if not keys or len(keys) > KEYS_MAX or not keys.isascii() or not keys.isprintable():
+        raise InvalidValue("keys", f"{keys[:20]!r}: keys are 1 to {KEYS_MAX} letters, digits or signs")
+    for key in keys:
+        if key in HARMFUL_KEYS:
+            raise ValueNotSupported("keys", key, HARMFUL_KEYS[key])
+    call.node.control.send_debug_keys(keys)
+
+
+# --- its power
+
+
+@message(Host)
+def reboot(call: Call, host: Host) -> None:
+    """Reboot the host, which must be disabled and run no machine. The answer comes when that is under way.
+
+    HOST_NOT_DISABLED, HOST_IN_USE, OPERATION_NOT_ALLOWED for a host that the agent does not run on.
+    """
+    _require_idle(host)
+    call.node.control.reboot()
+
+
+@message(Host)
+def shutdown(call: Call, host: Host) -> None:
+    """Switch the host off, which must be disabled and run no machine. The answer comes when that is under way.
+
+    HOST_NOT_DISABLED, HOST_IN_USE, OPERATION_NOT_ALLOWED for a host that the agent does not run on.
+    """
+    _require_idle(host)
+    call.node.control.shutdown()
+
+
+def _require_idle(host: Host) -> None:
+    if host.enabled:
+        raise HostNotDisabled
+    for vm in host.resident_VMs:
+        if not vm.is_control_domain:
+            raise HostInUse(host, "VM", vm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 
 from agent.call import Call
@@ -12,27 +13,30 @@ from agent.classes.enums import StorageOperation
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import (
     InvalidValue,
-    OperationNotAllowed,
-    SrHasNoPbds,
     SrHasPbd,
     SrNotEmpty,
     UniquenessViolated,
     VdiInUse,
     XenError,
 )
+from agent.messages.vdi_chains import ancestors, require_attached, require_own
+from agent.model.entity import Entity
 from agent.model.messages import Kind, message
 from agent.observer import storage
-from agent.observer.storage import OUTSIDE
 from agent.roles import Role
 
 log = logging.getLogger(__name__)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
-def require_attached(sr: SR) -> None:
-    """SR_HAS_NO_PBDS unless this host reaches the storage now."""
-    if not any(pbd.currently_attached for pbd in sr.PBDs):
-        raise SrHasNoPbds(sr)
+def require_new_uuid(call: Call, cls: type[Entity], uuid: str) -> None:
+    """INVALID_VALUE for what is no uuid, DB_UNIQUENESS_CONSTRAINT_VIOLATION for one that is taken; empty will do."""
+    if uuid and not UUID.fullmatch(uuid):
+        raise InvalidValue(
+            "uuid", f"{uuid[:100]}: a uuid is written as 8-4-4-4-12 hexadecimal digits, in small letters"
+        )
+    if uuid and call.store.known(cls, uuid) is not None:
+        raise UniquenessViolated(cls.wire_name, "uuid", uuid)
 
 
 def note_room(call: Call, sr: SR) -> None:
@@ -53,12 +57,6 @@ def note_content(call: Call, sr: SR) -> None:
         log.warning("%r cannot be scanned now: %s", sr, error)
 
 
-def require_own(sr: SR) -> None:
-    """OPERATION_NOT_ALLOWED for the one SR that only names disks of others."""
-    if sr.type == OUTSIDE:
-        raise OperationNotAllowed("this SR only names disks that lie in no storage of the agent's")
-
-
 @message(SR)
 def create(
     call: Call,
@@ -74,8 +72,9 @@ def create(
 ) -> SR:
     """Make a storage of one of the types that get_supported_types names, and attach it.
 
-    `device_config` says where, as the type needs it. `physical_size` is not used: the size is what the place has.
-    SR_UNKNOWN_DRIVER for another type.
+    `device_config` says where, as the type needs it. A device is formatted only if ``device_config:format`` asks for
+    it: ``true`` if nothing is on it, ``overwrite`` whatever is. ``sm_config:type`` is the format of new disks, raw or
+    qcow2. `physical_size` is not used: the size is what the place has. SR_UNKNOWN_DRIVER for another type.
     """
     sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)
     sr.shared, sr.sm_config = shared, sm_config
@@ -111,17 +110,30 @@ def introduce(
 
     INVALID_VALUE for what is no uuid; an empty one is made up.
     """
-    if uuid and not UUID.fullmatch(uuid):
-        raise InvalidValue(
-            "uuid", f"{uuid[:100]}: a uuid is written as 8-4-4-4-12 hexadecimal digits, in small letters"
-        )
-    if uuid and call.store.known(SR, uuid) is not None:
-        raise UniquenessViolated("SR", "uuid", uuid)
+    require_new_uuid(call, SR, uuid)
     sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)
     sr.shared, sr.sm_config = shared, sm_config
     if uuid:
         sr.uuid = uuid
     return call.store.add(sr)
+
+
+@message(SR, kind=Kind.BESIDE)
+def probe(
+    call: Call, host: Host, device_config: Mapping[str, str], type: str, sm_config: Mapping[str, str] = {}
+) -> str:
+    """Look which storage of a type there is: on the server that `device_config` names, or on this host.
+
+    The answer is XML as xapi's: ``<SRlist><SR><serverpath>...</serverpath></SR>...</SRlist>``, with the device_config
+    that each can be created or introduced with. SR_UNKNOWN_DRIVER, VALUE_NOT_SUPPORTED for types whose storage cannot
+    be looked for, such as folders.
+    """
+    root = ElementTree.Element("SRlist")
+    for found in call.storage.probe(type, device_config):
+        element = ElementTree.SubElement(root, "SR")
+        for key, value in found.items():
+            ElementTree.SubElement(element, key).text = value
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 @message(SR, role=Role.VM_POWER_ADMIN, operation=StorageOperation.SCAN.value)
@@ -163,7 +175,7 @@ def _leave(call: Call, sr: SR) -> None:
         if vdi_in_use(vdi):
             raise VdiInUse(vdi, "forget")
     with call.store.transaction():
-        for vdi in sr.VDIs:
+        for vdi in sorted(sr.VDIs, key=lambda vdi: len(ancestors(vdi)), reverse=True):  # first what rests on others
             call.store.destroy(vdi)
         for pbd in sr.PBDs:
             call.store.destroy(pbd)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from agent.call import Call
@@ -24,6 +25,7 @@ from agent.errors import (
     VMBadPowerState,
     XenError,
 )
+from agent.messages.vdi_chains import ancestors, require_managed
 from agent.messages.vif import acting, require_running
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
@@ -62,8 +64,10 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VBD")]) -> VBD
     elif vbd.VDI is None:
         raise VbdIsEmpty(vbd)
     vbd.empty = vbd.VDI is None
-    if vbd.VDI is not None and vbd.VDI.read_only and vbd.mode is VbdMode.RW:
-        raise VdiReadonly(vbd.VDI)
+    if vbd.VDI is not None:
+        require_managed(vbd.VDI)
+        if vbd.VDI.read_only and vbd.mode is VbdMode.RW:
+            raise VdiReadonly(vbd.VDI)
     vbd.metrics = call.store.add(VBDMetrics())
     return call.store.add(vbd)
 
@@ -88,6 +92,16 @@ def require_vdi_free(vbd: VBD) -> None:
             raise VdiInUse(vdi, "attach")
 
 
+@contextmanager
+def disks_held(call: Call, vbds: Iterable[VBD], operation: str) -> Iterator[None]:
+    """While machines get these disks, nobody copies one, lays another over it or merges what it is laid over."""
+    vdis = [vbd.VDI for vbd in vbds if vbd.VDI is not None]
+    written = {vbd.VDI for vbd in vbds if vbd.VDI is not None and vbd.mode is VbdMode.RW and not vbd.VDI.sharable}
+    read = {below for vdi in vdis for below in (vdi, *ancestors(vdi))}
+    with call.site.holds.holding(operation, alone=written, shared=read):
+        yield
+
+
 @message(VBD, operation=VbdOperation.PLUG.value)
 def plug(call: Call, self: VBD) -> None:
     """Attach the disk to its machine, which must be running."""
@@ -95,7 +109,7 @@ def plug(call: Call, self: VBD) -> None:
     if self.currently_attached:
         raise DeviceAlreadyAttached(self)
     require_vdi_free(self)
-    with acting(call, self.VM):
+    with disks_held(call, (self,), "plug"), acting(call, self.VM):
         call.domains.plug_vbd(self)
 
 
@@ -155,6 +169,8 @@ def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
     if vbd.VM.power_state is PowerState.SUSPENDED:
         states = ", ".join(small(state) for state in (PowerState.HALTED, PowerState.RUNNING, PowerState.PAUSED))
         raise VMBadPowerState(vbd.VM, states, small(PowerState.SUSPENDED))
+    if vdi is not None:
+        require_managed(vdi)
     before = vbd.VDI
     with call.store.transaction():
         vbd.VDI, vbd.empty = vdi, vdi is None

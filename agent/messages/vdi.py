@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from agent.call import Call
-from agent.classes import SR, VDI
-from agent.classes.enums import VdiOperation
+from agent.classes import SR, VDI, Pool
+from agent.classes.enums import VdiOperation, VdiType
 from agent.classes.lifecycle import vdi_in_use
-from agent.errors import OperationNotAllowed, ValueNotSupported, VdiInUse, VdiMissing, VdiReadonly, XenError
-from agent.messages.sr import note_room, require_attached, require_own
+from agent.errors import (
+    OperationNotAllowed,
+    UniquenessViolated,
+    ValueNotSupported,
+    VdiInUse,
+    VdiLocationMissing,
+    VdiReadonly,
+    XenError,
+)
+from agent.messages.sr import note_room, require_new_uuid
+from agent.messages.vdi_chains import (
+    ancestors,
+    children,
+    duplicate,
+    hide,
+    making,
+    note_volume,
+    remove,
+    require_attached,
+    require_managed,
+    require_own,
+    tidy,
+)
 from agent.model.messages import Kind, construct, message
-from agent.model.types import Record
+from agent.model.types import EPOCH, Record
 from agent.observer import storage
-from agent.ports import SeenVolume
 
 
 @message(VDI)
@@ -31,25 +50,15 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VDI")]) -> VDI
     require_own(vdi.SR)
     if vdi.virtual_size <= 0:
         raise ValueNotSupported("virtual_size", vdi.virtual_size, "a disk has at least one byte")
+    vdi.virtual_size = _in_sectors(vdi.virtual_size)
     with making(call, vdi):
         note_volume(vdi, call.storage.create_volume(vdi))
         return _keep(call, vdi)
 
 
-@contextmanager
-def making(call: Call, vdi: VDI) -> Iterator[None]:
-    """Meanwhile nobody adopts the volume of this disk, which is not in the store yet, as another's."""
-    call.observer.making.add(vdi.uuid)
-    try:
-        yield
-    finally:
-        call.observer.making.discard(vdi.uuid)
-
-
-def note_volume(vdi: VDI, volume: SeenVolume) -> None:
-    """What a loose disk is, now that its volume is made."""
-    vdi.location, vdi.format = volume.location, volume.format
-    vdi.virtual_size, vdi.physical_utilisation = volume.capacity, volume.allocation
+def _in_sectors(size: int) -> int:
+    """A size as disks have it: whole sectors of 512 bytes."""
+    return -(-size // 512) * 512
 
 
 def _keep(call: Call, vdi: VDI) -> VDI:
@@ -57,8 +66,10 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     try:
         with call.store.transaction():
             call.store.add(vdi)
+        call.storage.settle(vdi)
     except XenError:
         call.storage.destroy_volume(vdi)
+        tidy(call, vdi.parent)
         raise
     finally:
         call.observer.making.discard(vdi.uuid)
@@ -66,29 +77,90 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     return vdi
 
 
+@message(VDI, kind=Kind.VERB)
+def introduce(
+    call: Call,
+    uuid: str,
+    name_label: str,
+    name_description: str,
+    SR: SR,
+    type: VdiType,
+    sharable: bool,
+    read_only: bool,
+    other_config: Mapping[str, str],
+    location: str,
+    xenstore_data: Mapping[str, str] = {},
+    sm_config: Mapping[str, str] = {},
+    managed: bool = True,
+    virtual_size: int = 0,
+    physical_utilisation: int = 0,
+    metadata_of_pool: Pool | None = None,
+    is_a_snapshot: bool = False,
+    snapshot_time: datetime = EPOCH,
+    snapshot_of: VDI | None = None,
+) -> VDI:
+    """Make known a disk that is in a storage already, at `location`: its path, or its name there.
+
+    `managed`, the sizes and `metadata_of_pool` are not used: what the storage tells counts. VDI_LOCATION_MISSING, or
+    DB_UNIQUENESS_CONSTRAINT_VIOLATION for one that is known. An empty `uuid` is made up.
+    """
+    require_attached(SR)
+    require_own(SR)
+    require_new_uuid(call, VDI, uuid)
+    found = [seen for seen in call.storage.scan(SR) if location in (seen.location, seen.name)]
+    if not found:
+        raise VdiLocationMissing(SR, location)
+    vdi = VDI(
+        SR=SR,
+        type=type,
+        name_label=name_label,
+        name_description=name_description,
+        sharable=sharable,
+        read_only=read_only or found[0].read_only,
+        other_config=other_config,
+        xenstore_data=xenstore_data,
+        sm_config=sm_config,
+    )
+    if uuid:
+        vdi.uuid = uuid
+    vdi.is_a_snapshot, vdi.snapshot_time, vdi.snapshot_of = is_a_snapshot, snapshot_time, snapshot_of
+    note_volume(vdi, found[0])
+    with call.store.transaction():
+        if any(other.location == vdi.location for other in SR.VDIs):
+            raise UniquenessViolated("VDI", "location", vdi.location)
+        call.store.add(vdi)
+        storage.note_parents(SR, [(vdi, found[0].parent)])
+    note_room(call, SR)
+    return vdi
+
+
 @message(VDI, operation=VdiOperation.DESTROY.value)
 def destroy(call: Call, self: VDI) -> None:
-    """Destroy the disk and its data. VDI_IN_USE while a machine has it; refused while a VBD names it."""
+    """Destroy the disk and its data. VDI_IN_USE while a machine has it; refused while a VBD names it.
+
+    Where other disks are laid over it, it becomes a hidden base, and goes when they do.
+    """
     require_own(self.SR)
     require_attached(self.SR)
+    require_managed(self)
     if vdi_in_use(self):
         raise VdiInUse(self, "destroy")
-    with making(call, self):
-        # The object goes first, so that nothing can come to name it while its data goes.
+    if children(self):
         with call.store.transaction():
-            call.store.destroy(self)
-        try:
-            call.storage.destroy_volume(self)
-        except XenError:
-            with call.store.transaction():
-                call.store.add(self)
-            raise
+            if self.VBDs:
+                call.store.destroy(self)  # says who refers to it
+            hide(self)
+        return
+    parent = self.parent
+    remove(call, self)
+    tidy(call, parent)
     note_room(call, self.SR)
 
 
 @message(VDI, operation=VdiOperation.FORGET.value)
 def forget(call: Call, vdi: VDI) -> None:
     """Forget the disk; its data stays, and the next scan finds it again."""
+    require_managed(vdi)
     if vdi_in_use(vdi):
         raise VdiInUse(vdi, "forget")
     with call.store.transaction():
@@ -112,13 +184,18 @@ def _resize(call: Call, vdi: VDI, size: int) -> None:
     require_attached(vdi.SR)
     if vdi_in_use(vdi):
         raise VdiInUse(vdi, "resize")
+    require_managed(vdi)
     if vdi.read_only:
         raise VdiReadonly(vdi)
     if size < vdi.virtual_size:
         raise ValueNotSupported("size", size, f"the disk has {vdi.virtual_size} bytes, and a disk never shrinks")
-    call.storage.resize_volume(vdi, size)
-    with call.store.transaction():
-        vdi.virtual_size = size
+    size = _in_sectors(size)
+    with call.site.holds.holding("resize", alone=[vdi], shared=ancestors(vdi)):
+        if vdi_in_use(vdi):  # it was started while we waited
+            raise VdiInUse(vdi, "resize")
+        call.storage.resize_volume(vdi, size)
+        with call.store.transaction():
+            vdi.virtual_size = size
     note_room(call, vdi.SR)
 
 
@@ -129,45 +206,6 @@ def update(call: Call, vdi: VDI) -> None:
     storage.scan(call.store, call.storage, vdi.SR, call.observer.making)
 
 
-def duplicate(
-    call: Call,
-    source: VDI,
-    sr: SR,
-    progress: Callable[[float], None],
-    *,
-    name: str | None = None,
-    snapshot: bool = False,
-) -> VDI:
-    """A loose disk with the content of `source`, its volume made in `sr`. The caller takes it into the store or
-    destroys it.
-    """
-    require_attached(sr)
-    require_own(sr)
-    if source.missing:
-        raise VdiMissing(source.SR, source)
-    target = VDI(
-        SR=sr,
-        type=source.type,
-        virtual_size=source.virtual_size,
-        name_label=source.name_label if name is None else name,
-        name_description=source.name_description,
-        sharable=source.sharable,
-        other_config=source.other_config,
-        xenstore_data=source.xenstore_data,
-        sm_config=source.sm_config,
-        tags=source.tags,
-    )
-    if snapshot:
-        target.is_a_snapshot, target.snapshot_of, target.snapshot_time = True, source, datetime.now(UTC)
-    call.observer.making.add(target.uuid)
-    try:
-        note_volume(target, call.storage.copy_volume(source, target, progress))
-    except BaseException:
-        call.observer.making.discard(target.uuid)
-        raise
-    return target
-
-
 def _require_quiet(vdi: VDI, operation: str) -> None:
     """VDI_IN_USE while a machine may write to the disk: a copy made meanwhile would be torn."""
     if any(vbd.currently_attached and vbd.mode == "RW" for vbd in vdi.VBDs):
@@ -176,14 +214,18 @@ def _require_quiet(vdi: VDI, operation: str) -> None:
 
 @message(VDI, operation=VdiOperation.SNAPSHOT.value)
 def snapshot(call: Call, vdi: VDI, driver_params: Mapping[str, str] = {}) -> VDI:
-    """Keep the disk as it is now, as a new disk that knows what it is a snapshot of."""
+    """Keep the disk as it is now, as a new disk that knows what it is a snapshot of.
+
+    At once, where the storage can share blocks or lay images over each other; else all of it is copied, which the
+    task's progress shows.
+    """
     _require_quiet(vdi, "snapshot")
     return _keep(call, duplicate(call, vdi, vdi.SR, call.progress, snapshot=True))
 
 
 @message(VDI, operation=VdiOperation.CLONE.value)
 def clone(call: Call, vdi: VDI, driver_params: Mapping[str, str] = {}) -> VDI:
-    """Make a new disk with this content in the same storage."""
+    """Make a new disk with this content in the same storage, at once where a snapshot would be."""
     _require_quiet(vdi, "clone")
     return _keep(call, duplicate(call, vdi, vdi.SR, call.progress))
 
@@ -197,12 +239,13 @@ def copy(call: Call, vdi: VDI, sr: SR | None = None, base_vdi: VDI | None = None
     if base_vdi is not None or into_vdi is not None:
         raise OperationNotAllowed("only whole copies into new disks are made: base_vdi and into_vdi must be null")
     _require_quiet(vdi, "copy")
-    return _keep(call, duplicate(call, vdi, sr or vdi.SR, call.progress))
+    return _keep(call, duplicate(call, vdi, sr or vdi.SR, call.progress, whole=True))
 
 
 @message(VDI, kind=Kind.WRITE)
 def set_read_only(call: Call, self: VDI, value: bool) -> None:
     """Set whether the disk may be written to. VDI_IN_USE while a machine has it."""
+    require_managed(self)
     if value != self.read_only and vdi_in_use(self):
         raise VdiInUse(self, "set_read_only")
     self.read_only = value

@@ -10,16 +10,18 @@ from typing import Annotated, Any
 
 from agent.call import Call
 from agent.classes import VM, Host
-from agent.classes.enums import PowerState, VmOperation
+from agent.classes.enums import DomainType, PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
-from agent.errors import HostDisabled, OperationNotAllowed, VMBadPowerState, XenError
+from agent.errors import HostDisabled, OperationNotAllowed, PoolBadState, VMBadPowerState, VMHVMRequired, XenError
 from agent.messages.dpci import require_device_free, require_spare
-from agent.messages.vbd import free_places, require_vdi_free
-from agent.messages.vif import CARDS, acting
+from agent.messages.vbd import disks_held, free_places, require_vdi_free
+from agent.messages.vif import CARDS, acting, require_running
 from agent.messages.vm_kernels import FIELDS, kept
 from agent.messages.vm_memory import check_limits, check_vcpus
+from agent.messages.xs_policy import require_module
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
+from agent.observer import cpu_pools
 from agent.observer.domains import make_parts
 from agent.roles import Role
 
@@ -119,7 +121,8 @@ def start(call: Call, vm: VM, start_paused: bool, force: bool = False) -> None:
 
     `force` is not used: there is no check that it could override. HOST_DISABLED, VDI_IN_USE where another machine has
     one of its disks, DEVICE_ALREADY_ATTACHED where one has a PCI device that it was given, VALUE_NOT_SUPPORTED for one
-    with a virtual TPM where the hypervisor has none.
+    with a virtual TPM where the hypervisor has none, VM_HVM_REQUIRED where the processors lack what it needs,
+    POOL_BAD_STATE where the CPU pool that it names is not activated.
     """
     _start(call, vm, start_paused, VmOperation.START)
 
@@ -131,11 +134,19 @@ def start_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = F
 
 
 def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
+    _require_startable(call, vm, operation)
+    with disks_held(call, vm.VBDs, operation.value), acting(call, vm):
+        call.domains.start(vm, paused)
+
+
+def _require_startable(call: Call, vm: VM, operation: VmOperation) -> None:
+    """Fail unless the machine could be started now, as far as the agent can tell."""
     require(vm, operation)
     _require_host(call)
+    _require_processors(call, vm)
+    if vm.wanted_label:
+        require_module(call)
     _require_devices(call, vm)
-    with acting(call, vm):
-        call.domains.start(vm, paused)
 
 
 def _require_devices(call: Call, vm: VM) -> None:
@@ -150,6 +161,20 @@ def _require_devices(call: Call, vm: VM) -> None:
 def _require_host(call: Call) -> None:
     if not call.host.enabled:
         raise HostDisabled(call.host)
+
+
+def _require_processors(call: Call, vm: VM) -> None:
+    """VM_HVM_REQUIRED where the processors cannot do what the guest needs; POOL_BAD_STATE unless its CPU pool is
+    activated.
+    """
+    capabilities = call.host.capabilities
+    fully = vm.domain_type in (DomainType.HVM, DomainType.PVH) or (
+        vm.domain_type is DomainType.UNSPECIFIED and vm.HVM_boot_policy != ""
+    )
+    if fully and capabilities and not any(each.startswith("hvm") for each in capabilities):
+        raise VMHVMRequired(vm)
+    if vm.pool_name and not any(pool.name_label == vm.pool_name for pool in cpu_pools.activated(call.store)):
+        raise PoolBadState("deactivated")
 
 
 @message(VM, role=OPERATOR, operation=VmOperation.PAUSE.value)
@@ -220,10 +245,11 @@ def clean_reboot(call: Call, vm: VM) -> None:
 def hard_reboot(call: Call, vm: VM) -> None:
     """Pull the plug and start the machine again."""
     require(vm, VmOperation.HARD_REBOOT)
-    with acting(call, vm):
-        call.domains.destroy(vm)
-    with acting(call, vm):
-        call.domains.start(vm, False)
+    with disks_held(call, vm.VBDs, "hard_reboot"):
+        with acting(call, vm):
+            call.domains.destroy(vm)
+        with acting(call, vm):
+            call.domains.start(vm, False)
 
 
 @message(VM, role=OPERATOR, operation=VmOperation.SUSPEND.value)
@@ -249,8 +275,16 @@ def resume_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = 
 def _resume(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     require(vm, operation)
     _require_host(call)
+    _require_processors(call, vm)
     with acting(call, vm):
         call.domains.resume(vm, paused)
+
+
+@message(VM, role=Role.VM_POWER_ADMIN)
+def migrate(call: Call, vm: VM, dest: str, live: bool, options: Mapping[str, str]) -> None:
+    """Refused: OPERATION_NOT_ALLOWED, for the agent knows no other host. VM_BAD_POWER_STATE unless the machine runs."""
+    require_running(vm)
+    raise OperationNotAllowed("the agent knows of no host but this one, and moves no machine to another")
 
 
 @message(VM, role=Role.POOL_OPERATOR, kind=Kind.BESIDE, operation=VmOperation.POWER_STATE_RESET.value)
@@ -343,6 +377,4 @@ def get_possible_hosts(call: Call, vm: VM) -> tuple[Host, ...]:
 @message(VM, kind=Kind.READ, role=Role.READ_ONLY)
 def assert_can_boot_here(call: Call, self: VM, host: Host) -> None:
     """Fail as start would if it were asked for now."""
-    require(self, VmOperation.START)
-    _require_host(call)
-    _require_devices(call, self)
+    _require_startable(call, self, VmOperation.START)

@@ -19,7 +19,7 @@ from agent.classes.enums import PowerState, VbdMode, VbdType, VdiType, VmOperati
 from agent.classes.lifecycle import require
 from agent.errors import InvalidValue, OperationNotAllowed, VMRequiresSR, XenError
 from agent.messages.vbd import free_places
-from agent.messages.vdi import duplicate, note_volume
+from agent.messages.vdi_chains import children, duplicate, hide, note_volume, replace, tidy
 from agent.messages.vif import acting, random_mac
 from agent.messages.vm import define_or_undo
 from agent.model.entity import Qualifier
@@ -46,18 +46,18 @@ def clone(call: Call, vm: VM, new_name: str) -> VM:
     own.
     """
     require(vm, VmOperation.CLONE)
-    return _copy(call, vm, new_name, None)
+    return _copy(call, vm, new_name, None, whole=False)
 
 
 @message(VM, operation=VmOperation.COPY.value)
 def copy(call: Call, vm: VM, new_name: str, sr: SR | None) -> VM:
     """Like clone, with full copies of the disks in `sr`, or each in its own storage where that is null."""
     require(vm, VmOperation.COPY)
-    return _copy(call, vm, new_name, sr)
+    return _copy(call, vm, new_name, sr, whole=True)
 
 
-def _copy(call: Call, vm: VM, new_name: str, sr: SR | None) -> VM:
-    with _disks(call, vm, sr, snapshot=False) as disks, call.store.transaction():
+def _copy(call: Call, vm: VM, new_name: str, sr: SR | None, *, whole: bool) -> VM:
+    with _disks(call, vm, sr, snapshot=False, whole=whole) as disks, call.store.transaction():
         made = _twin(call, vm, new_name, disks)
         made.is_a_template = vm.is_a_template and not vm.is_a_snapshot
         made.is_default_template = False
@@ -121,51 +121,55 @@ def revert(call: Call, snapshot: VM) -> None:
     vm = snapshot.snapshot_of
     if vm is None:
         raise OperationNotAllowed("the machine of this snapshot is gone: clone the snapshot instead")
-    old: list[VDI] = []
     with _disks(call, snapshot, None, snapshot=False) as disks:
         if vm.power_state is not PowerState.HALTED:
             # Only now: a machine is not stopped for copies that then fail.
             require(vm, VmOperation.HARD_SHUTDOWN)
             with acting(call, vm):
                 call.domains.destroy(vm)
-        with call.store.transaction():
+        old = [vdi for vdi in _replaced(vm, disks) if not children(vdi)]
+        needed = [vdi for vdi in _replaced(vm, disks) if children(vdi)]
+        parents = [vdi.parent for vdi in old]
+
+        def go_back() -> None:
             for disk in disks:
                 if disk.vdi is not None:
-                    old += _swap(call, vm, disk)
+                    _swap(call, vm, disk, disk.vdi)
+            for vdi in needed:
+                hide(vdi)
             for name, field in VM.fields.items():
                 if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED:
                     setattr(vm, name, getattr(snapshot, name))
+
+        for error in replace(call, old, go_back):
+            log.warning("a disk of %r, of which nobody makes use any more, cannot be deleted: %s", vm, error)
     call.observer.redefine(vm)
-    for vdi in old:
-        if call.store.is_live(vdi) and not vdi.VBDs:
-            try:
-                call.storage.destroy_volume(vdi)
-            except XenError as error:
-                log.warning("%r, of which nobody makes use any more, cannot be deleted: %s", vdi, error)
-                continue
-            with call.store.transaction():
-                call.store.destroy(vdi)
+    for parent in parents:
+        tidy(call, parent)
 
 
-def _swap(call: Call, vm: VM, disk: Copied) -> list[VDI]:
-    """Put the copy of a snapshot's disk in the place of the machine's own. Returns what it takes the place of."""
-    assert disk.vdi is not None
-    call.store.add(disk.vdi)
-    disk.vdi.is_a_snapshot = False
+def _replaced(vm: VM, disks: list[Copied]) -> list[VDI]:
+    """The machine's own disks that nobody has any more once the copies of a snapshot's are in their places."""
+    places = {disk.vbd.userdevice for disk in disks if disk.vdi is not None}
+    own = [vbd.VDI for vbd in vm.VBDs if vbd.VDI is not None and vbd.userdevice in places]
+    return [vdi for vdi in own if len(vdi.VBDs) == 1]
+
+
+def _swap(call: Call, vm: VM, disk: Copied, copy: VDI) -> None:
+    """Put the copy of a snapshot's disk in the place of the machine's own."""
+    call.store.add(copy)
+    copy.is_a_snapshot = False
     original = disk.vbd.VDI.snapshot_of if disk.vbd.VDI is not None else None
     if original is not None:
-        disk.vdi.name_label = original.name_label
+        copy.name_label = original.name_label
     for vbd in vm.VBDs:
         if vbd.userdevice == disk.vbd.userdevice:
             before = vbd.VDI
-            vbd.VDI, vbd.empty = disk.vdi, False
-            if before is None:
-                return []
-            for kept in before.snapshots:
-                kept.snapshot_of = disk.vdi
-            return [before]
+            vbd.VDI, vbd.empty = copy, False
+            for kept in before.snapshots if before is not None else ():
+                kept.snapshot_of = copy
+            return
     _add_disk(call, vm, disk)
-    return []
 
 
 @message(VM, operation=VmOperation.PROVISION.value)
@@ -208,6 +212,7 @@ def provision(call: Call, vm: VM) -> None:
             vm.is_a_template = vm.is_default_template = False
             vm.ours = True
         call.domains.define(vm)
+        call.storage.settle(*(vdi for vdi, _ in made))
     except XenError:
         with call.store.transaction():
             for vdi, _ in made:
@@ -257,16 +262,16 @@ def _storage_of(call: Call, vm: VM, uuid: str) -> SR:
 
 @contextmanager
 def _disks(
-    call: Call, vm: VM, sr: SR | None, *, snapshot: bool, ignored: tuple[VDI, ...] = ()
+    call: Call, vm: VM, sr: SR | None, *, snapshot: bool, whole: bool = False, ignored: tuple[VDI, ...] = ()
 ) -> Iterator[list[Copied]]:
     """Copies of the machine's disks; deleted again if what is made of them fails."""
     vbds = [vbd for vbd in vm.VBDs if vbd.VDI is None or vbd.VDI not in ignored]
-    whole = sum(vbd.VDI.virtual_size for vbd in vbds if vbd.VDI is not None and vbd.type is VbdType.DISK) or 1
+    in_all = sum(vbd.VDI.virtual_size for vbd in vbds if vbd.VDI is not None and vbd.type is VbdType.DISK) or 1
     copied: list[Copied] = []
     done = 0
 
     def progress_of(size: int, before: int) -> Callable[[float], None]:
-        return lambda part: call.progress((before + part * size) / whole)
+        return lambda part: call.progress((before + part * size) / in_all)
 
     try:
         with _standing_still(call, vm) if snapshot else nullcontext():
@@ -275,10 +280,12 @@ def _disks(
                 if vdi is None or vbd.type is VbdType.CD:
                     copied.append(Copied(vbd, None))
                     continue
-                made = duplicate(call, vdi, sr or vdi.SR, progress_of(vdi.virtual_size, done), snapshot=snapshot)
+                progress = progress_of(vdi.virtual_size, done)
+                made = duplicate(call, vdi, sr or vdi.SR, progress, snapshot=snapshot, whole=whole)
                 copied.append(Copied(vbd, made))
                 done += vdi.virtual_size
         yield copied
+        call.storage.settle(*(disk.vdi for disk in copied if disk.vdi is not None))
     except BaseException:
         _delete(call, [disk.vdi for disk in copied if disk.vdi is not None])
         raise
@@ -296,6 +303,7 @@ def _delete(call: Call, vdis: list[VDI]) -> None:
         if call.store.is_live(vdi):
             with call.store.transaction():
                 call.store.destroy(vdi)
+        tidy(call, vdi.parent)
 
 
 def _twin(call: Call, vm: VM, new_name: str, disks: list[Copied], *, keep_cards: bool = False) -> VM:

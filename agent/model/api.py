@@ -104,7 +104,11 @@ def _check(cls: type[Entity], field: Field, classes: Mapping[str, type[Entity]])
             field.type.decode(field.type.dump(field.declared_default), lambda name, ref: None)
         except (Mistyped, Refused) as error:
             raise TypeError(f"{where} has a default that is no {field.type}") from error
-    if field.bound:
+    if field.through:
+        shown = cls.fields.get(field.through)
+        if shown is None or shown.bound != field.bound or field.type.name != f"{shown.type.name} set":
+            raise TypeError(f"{where} shows {field.through}, which is no such reference bound to {field.bound}")
+    elif field.bound:
         other = classes[typing.cast(Ref, field.type).to].fields.get(field.bound)
         if other is None or other.type.name != f"{cls.wire_name} ref set" or other.qualifier is not Qualifier.RUNTIME:
             raise TypeError(f"{where} is bound to {field.bound}, which is no set of {cls.wire_name} at the other end")

@@ -44,6 +44,10 @@ class Field:
     declared_default: Any = MISSING
     bound: str = ""
     """The field of the referenced class that holds the other end."""
+    through: str = ""
+    """The internal reference, bound to the same field, that this set shows: the original API has a set where there is
+    one at the most.
+    """
     weak: bool = False
     """The reference does not keep its target: it becomes null when that is destroyed."""
     part: bool = False
@@ -56,6 +60,8 @@ class Field:
     """Called with a decoded value of a client's; it refuses by ValueError with the reason, or by a XenError."""
     kept: bool = False
     """A runtime field that the journal keeps, since nothing outside knows it."""
+    passing: bool = False
+    """An internal field that the journal does not keep: it is seen anew."""
     quiet: bool = False
     """Measured when read: a new value makes no event."""
     to: str = ""
@@ -81,7 +87,7 @@ class Field:
     @property
     def persistent(self) -> bool:
         """Whether the journal keeps it."""
-        return self.kept or self.qualifier is not Qualifier.RUNTIME
+        return self.kept or (self.qualifier is not Qualifier.RUNTIME and not self.passing)
 
     def decode(self, value: object, find: Find) -> Any:
         """A value from the wire, checked as this field needs it.

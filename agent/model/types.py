@@ -161,6 +161,13 @@ class Int32(Int):
 
 
 @dataclass(frozen=True)
+class Flags(Int):
+    """An int whose bits have names in the original API: ``flags xs_type``."""
+
+    name: str = "int"
+
+
+@dataclass(frozen=True)
 class Float(Type):
     """A double. Read from a number or from text."""
 

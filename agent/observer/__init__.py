@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from time import monotonic
 
-from agent.classes import VM, Host, Pool
+from agent.classes import VM, CpuPool, Host, Pool
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import devices, domains, dumps, metrics, networks, node, storage
+from agent.observer import cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -40,6 +41,9 @@ class Observer:
         self._refreshing: set[str] = set()
         self._defining: set[str] = set()
         self._behind: set[str] = set()
+        self._cpu_pools = threading.RLock()
+        """Held from a look at the CPU pools, or a change of them, until it is noted."""
+        self._cpu_pools_to_start = True
         self._measured = 0.0
         self._measuring: Future[None] | None = None
         self._stop = threading.Event()
@@ -73,7 +77,10 @@ class Observer:
         if before not in (-1, self._domid(uuid)):
             self._look_for_dumps()
         if started is not None:
-            self._limit(started)
+            self._place(started)
+            # Whoever starts or reboots it beside us knows no cap. The weight is in its definition.
+            if domains.share_of(started)[1] is not None:
+                self.share(started)
 
     def _domid(self, uuid: str) -> int:
         vm = self._store.known(VM, uuid)
@@ -86,15 +93,51 @@ class Observer:
         except XenError as error:
             log.warning("crash dumps cannot be looked for: %s", error)
 
-    def _limit(self, vm: VM) -> None:
-        """Give a machine that was just started its cap: whoever starts or reboots it beside us knows none."""
+    def share(self, vm: VM) -> None:
+        """Give a running machine the weight and the cap that its fields say, where they do."""
         weight, cap = domains.share_of(vm)
-        if cap is None or not vm.ours or vm.foreign:
+        if (weight is None and cap is None) or not vm.ours or vm.foreign:
             return
         try:
             self._machine.domains.set_scheduler(vm, weight, cap)
         except XenError as error:
-            log.warning("%r runs without its cap: %s", vm, error)
+            log.warning("%r runs without its share of the processors: %s", vm, error)
+
+    def refresh_cpu_pools(self) -> None:
+        """Look at the CPU pools and note them. From a worker thread."""
+        with self._cpu_pools:
+            seen = self._machine.node.cpu_pools.list()
+            if seen is not None:
+                cpu_pools.note(self._store, seen)
+
+    @contextmanager
+    def changing_cpu_pools(self) -> Iterator[None]:
+        """Change CPU pools with nobody else at it. They are looked at before and, whether it worked or not, after."""
+        with self._cpu_pools:
+            self.refresh_cpu_pools()
+            try:
+                yield
+            except XenError:
+                with suppress(XenError):  # the first error is the one to tell
+                    self.refresh_cpu_pools()
+                raise
+            self.refresh_cpu_pools()
+
+    def _place(self, vm: VM) -> None:
+        """Note in which CPU pool a machine runs that was just started, and move it into its own. All begin in one."""
+        pools = cpu_pools.activated(self._store)
+        if len(pools) < 2:
+            with self._store.transaction(wait=False):
+                vm.in_pool = pools[0] if pools else None
+            return
+        wanted = next((pool.name_label for pool in pools if pool.name_label == vm.pool_name), None)
+        try:
+            with self._cpu_pools:
+                if wanted is not None and vm.ours and not vm.foreign:
+                    self._machine.node.cpu_pools.move(vm, wanted)
+                self.refresh_cpu_pools()
+        except XenError as error:
+            log.warning("%r does not run in its CPU pool, %s: %s", vm, vm.pool_name, error)
 
     def redefine(self, vm: VM) -> None:
         """Let the hypervisor's definition of the machine follow its fields, soon. From any thread."""
@@ -167,6 +210,8 @@ class Observer:
             ("devices", lambda: devices.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
+            ("CPU pools", self._resync_cpu_pools),
+            ("security", lambda: security.note(self._store, self._machine.node.control.security())),
             ("kernels", self._drop_kernels),
             ("crash dumps", lambda: dumps.note(self._store, self._machine.domains)),
         )
@@ -211,6 +256,19 @@ class Observer:
         """Remove kernels that clients sent and no machine names any more."""
         named = {path.removeprefix("file://") for vm in self._store.all(VM) for path in (vm.PV_kernel, vm.PV_ramdisk)}
         self._machine.domains.drop_images(named)
+
+    def _resync_cpu_pools(self) -> None:
+        self.refresh_cpu_pools()
+        if not self._cpu_pools_to_start or not cpu_pools.activated(self._store):
+            return
+        self._cpu_pools_to_start = False
+        for pool in self._store.all(CpuPool):
+            if pool.auto_power_on and not pool.activated:
+                try:
+                    with self.changing_cpu_pools():
+                        cpu_pools.activate(self._store, self._machine.node.cpu_pools, pool)
+                except XenError as error:
+                    log.warning("%r cannot be activated, as it should be at the start: %s", pool, error)
 
     def _apart(self, uuid: str) -> None:
         """Look in the machine's own lane, so that no verb is under way there; at start there is nobody to wait for."""

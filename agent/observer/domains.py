@@ -198,6 +198,8 @@ def _configure(vm: VM, seen: SeenDomain) -> None:
     for name, value in _settings(seen).items():
         setattr(vm, name, value)
     vm.memory_static_min = min(vm.memory_static_min, vm.memory_dynamic_min)
+    if seen.power_state not in LIVE:
+        vm.wanted_label = seen.security_label
 
 
 # --- devices
@@ -303,7 +305,8 @@ def _network_of(store: Store, nic: SeenNic) -> Network:
 
 
 def _halt(store: Store, vm: VM) -> None:
-    vm.power_state, vm.domid, vm.resident_on = PowerState.HALTED, -1, None
+    vm.power_state, vm.domid, vm.resident_on, vm.in_pool = PowerState.HALTED, -1, None, None
+    vm.security_label = vm.wanted_label
     for vbd in vm.VBDs:
         vbd.currently_attached = False
     for vif in vm.VIFs:
@@ -323,6 +326,7 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
         vm.power_state = seen.power_state
         return
     vm.power_state, vm.domid, vm.resident_on = seen.power_state, seen.domid, host
+    vm.security_label = seen.security_label
     metrics = vm.metrics
     if metrics is None:
         make_parts(store, vm)

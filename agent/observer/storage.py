@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import uuid as uuids
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from agent.classes import PBD, SR, VDI, Host, Pool
 from agent.classes.enums import VdiType
@@ -56,14 +56,14 @@ def scan(store: Store, storage: Storage, sr: SR, making: Collection[str]) -> Non
 
     `making` has the uuids of disks whose volume may be there before they are in the store: those are not adopted.
     """
-    before = sr.VDIs
+    storage.recover(sr, lambda uuid: store.known(VDI, uuid) is not None)
+    before = {vdi: vdi.location for vdi in sr.VDIs}
     volumes = storage.scan(sr)
     size, used = storage.usage(sr)
     with store.transaction():
         if store.is_live(sr):
-            _volumes(store, sr, before, [volume for volume in volumes if not _is_of(volume, making)])
-            sr.physical_size, sr.physical_utilisation = size, used
-            sr.virtual_allocation = sum(vdi.virtual_size for vdi in sr.VDIs)
+            _volumes(store, sr, before, volumes, set(making))
+            _note_room(sr, size, used)
 
 
 def measure_room(store: Store, storage: Storage, sr: SR) -> None:
@@ -71,8 +71,12 @@ def measure_room(store: Store, storage: Storage, sr: SR) -> None:
     size, used = storage.usage(sr)
     with store.transaction():
         if store.is_live(sr):
-            sr.physical_size, sr.physical_utilisation = size, used
-            sr.virtual_allocation = sum(vdi.virtual_size for vdi in sr.VDIs)
+            _note_room(sr, size, used)
+
+
+def _note_room(sr: SR, size: int, used: int) -> None:
+    sr.physical_size, sr.physical_utilisation = size, used
+    sr.virtual_allocation = sum(vdi.virtual_size for vdi in sr.VDIs if vdi.managed)
 
 
 def _pool(store: Store, seen: SeenPool) -> None:
@@ -107,14 +111,17 @@ def _is_of(volume: SeenVolume, making: Collection[str]) -> bool:
     return any(uuid in volume.location for uuid in making)
 
 
-def _volumes(store: Store, sr: SR, before: Sequence[VDI], volumes: Sequence[SeenVolume]) -> None:
-    """What was listed, against the disks as they were then and are now: one may have come or gone in between."""
+def _volumes(
+    store: Store, sr: SR, before: Mapping[VDI, str], volumes: Sequence[SeenVolume], making: Collection[str]
+) -> None:
+    """What was listed, against the disks as they were then and are now: one may have come, gone or moved in between."""
     known = {vdi.location: vdi for vdi in sr.VDIs}
-    gone = {vdi.location for vdi in before} - known.keys()
+    gone = set(before.values()) - known.keys()
+    adopted: list[tuple[VDI, str]] = []
     for seen in volumes:
         vdi = known.pop(seen.location, None)
         if vdi is None:
-            if seen.location in gone:
+            if seen.location in gone or _is_of(seen, making):
                 continue
             vdi = VDI(
                 SR=sr,
@@ -126,12 +133,28 @@ def _volumes(store: Store, sr: SR, before: Sequence[VDI], volumes: Sequence[Seen
             vdi.format = seen.format
             vdi.location = seen.location
             store.add(vdi)
+            adopted.append((vdi, seen.parent))
         vdi.missing = False
         vdi.physical_utilisation = seen.allocation
         vdi.virtual_size = seen.capacity
+    note_parents(sr, adopted)
     for vdi in known.values():
-        if vdi in before:
+        if before.get(vdi) == vdi.location and vdi.uuid not in making:
             vdi.missing = True
+
+
+def note_parents(sr: SR, adopted: Sequence[tuple[VDI, str]]) -> None:
+    """Note what adopted disks are laid over, within their storage. Below an image, that is a hidden base unless a
+    machine has it; the origin of a snapshot by lvm2 may be written to. In a transaction.
+    """
+    places = {vdi.location: vdi for vdi in sr.VDIs}
+    for vdi, location in adopted:
+        below = places.get(location)
+        if below is None or below is vdi:
+            continue
+        vdi.parent = below
+        if not below.VBDs and vdi.format != "raw":
+            below.managed, below.read_only = False, True
 
 
 def _choose_default(store: Store) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -56,6 +56,28 @@ class Leaf(Entity, name="leaf"):
 
     uuid: str = runtime("permanent name")
     box: Box = constructor("where it is", bound="leaves")
+
+
+class Crate(Entity, name="crate"):
+    """Holds jars."""
+
+    uuid: str = runtime("permanent name")
+    jars: tuple[Jar, ...] = runtime("what is in it", default=())
+
+
+class Jar(Entity, name="jar"):
+    """Is in one crate at the most."""
+
+    uuid: str = runtime("permanent name")
+    crates: tuple[Crate, ...] = runtime("where it is", default=(), bound="jars", through="in_crate")
+    in_crate: Crate | None = internal("the one of crates", default=None, bound="jars", weak=True, passing=True)
+
+
+class Pot(Entity, name="pot"):
+    """Says that it shows a reference which it does not have."""
+
+    uuid: str = runtime("permanent name")
+    crates: tuple[Crate, ...] = runtime("where it is", default=(), bound="jars", through="in_box")
 
 
 def not_negative(value: int) -> None:
@@ -214,6 +236,22 @@ def test_a_bound_field_whose_other_end_holds_another_class_is_refused() -> None:
 def test_a_bound_field_whose_other_end_clients_could_set_is_refused() -> None:
     with pytest.raises(TypeError, match=r"leaf\.box is bound to leaves"):
         seal(declared(Box, Leaf), [])
+
+
+def test_a_set_shows_the_one_reference_behind_it() -> None:
+    sealed = seal(declared(Crate, Jar), [])
+    assert sealed.messages["jar.get_crates"].result.name == "crate ref set"
+    assert "in_crate" not in sealed.classes["jar"].persistent_fields
+
+
+def test_a_set_that_shows_a_reference_which_is_not_there_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"pot\.crates shows in_box"):
+        seal(declared(Crate, Jar, Pot), [])
+
+
+def test_bits_are_an_int_of_another_name() -> None:
+    kind = types.of(Annotated[int, types.Flags("flags xs_type")])
+    assert (kind.name, kind.default, kind.decode("3", lambda name, ref: None)) == ("flags xs_type", 0, 3)
 
 
 def test_a_default_of_the_wrong_type_is_refused() -> None:

@@ -1,21 +1,16 @@
-"""What every driver's storage does: tried on libvirt's test driver, a real storage driver and a real Xen."""
+"""What every driver's storage does: tried on libvirt's test driver, and on a real libvirt storage driver."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import uuid as uuids
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent import classes as c
-from agent.classes.enums import VdiType
 from agent.errors import (
     OperationNotAllowed,
     SrFull,
@@ -26,139 +21,10 @@ from agent.errors import (
     ValueNotSupported,
     VdiMissing,
 )
-from agent.model import api
-from agent.ports import Storage
-from drivers.connection import Connection
 from drivers.folders import SimulatedStorage
-from drivers.storage import LibvirtStorage
-from tests.contract import real_xen
-from tests.contract.daemon import private_libvirtd
+from tests.contract.storage import MIB, Bench, Cancelled, bench, digest, ignore, libvirtd
 
-api.seal_classes(c)
-
-MIB = 1024 * 1024
-
-
-class Cancelled(Exception):
-    """What a progress callback raises to end a copy."""
-
-
-def ignore(part: float) -> None:
-    """A progress callback that nobody looks at."""
-
-
-@dataclass
-class Bench:
-    """A driver under test, with the objects that a caller would have."""
-
-    storage: Storage
-    folder: Path
-    host: c.Host
-
-    def sr(self, type: str = "file", **fields: Any) -> c.SR:
-        """A storage repository that is created and runs."""
-        sr = c.SR(name_label="disks", type=type, **fields)
-        self.storage.create(sr, self.config(sr))
-        return sr
-
-    def config(self, sr: c.SR) -> dict[str, str]:
-        """Where it is."""
-        return {"location": str(self.folder / sr.uuid)}
-
-    def pbd(self, sr: c.SR) -> c.PBD:
-        """How this host reaches it."""
-        return c.PBD(host=self.host, SR=sr, device_config=self.config(sr))
-
-    def vdi(self, sr: c.SR, size: int = 4 * MIB, **fields: Any) -> c.VDI:
-        """A disk that is described and not made."""
-        return c.VDI(SR=sr, virtual_size=size, type=VdiType.USER, **fields)
-
-    def disk(self, sr: c.SR, content: bytes = b"", size: int = 4 * MIB, **fields: Any) -> c.VDI:
-        """A disk that is made and begins with `content`."""
-        vdi = self.vdi(sr, size, **fields)
-        vdi.location = self.storage.create_volume(vdi).location
-        if content:
-            with Path(vdi.location).open("r+b") as file:
-                file.write(content)
-        return vdi
-
-    def names(self, sr: c.SR) -> list[str]:
-        """What is seen of it."""
-        return [volume.name for volume in self.storage.scan(sr)]
-
-    def files(self, sr: c.SR) -> list[str]:
-        """What is really there, hidden files too."""
-        location = Path(self.disk(sr).location)
-        location.unlink()
-        return sorted(path.name for path in location.parent.iterdir())
-
-
-@pytest.fixture(scope="module")
-def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of a private libvirtd that has the storage driver alone."""
-    with private_libvirtd(tmp_path_factory.mktemp("libvirtd"), "storage") as uri:
-        yield uri
-
-
-@pytest.fixture
-def real(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """The real storage driver alone, for what the simulated one refuses."""
-    if real_xen.URI:
-        with on_real_xen(tmp_path) as bench:
-            yield bench
-        return
-    libvirtd = request.getfixturevalue("libvirtd")
-    connection = Connection(libvirtd)
-    connection.start()
-    storage = LibvirtStorage(connection)
-    yield Bench(storage, tmp_path / "pools", c.Host())
-    for pool in storage.pools():
-        left = c.SR(type=pool.type)
-        left.uuid = pool.uuid
-        storage.forget(left)
-    connection.close()
-
-
-@contextmanager
-def on_real_xen(folder: Path) -> Iterator[Bench]:
-    """The storage of a real Xen's host, as the agent has it; what a test makes is forgotten."""
-    with real_xen.opened(folder) as machine:
-        known = {pool.uuid for pool in machine.storage.pools()}
-        yield Bench(machine.storage, folder / "pools", c.Host(name_label="here"))
-        for pool in machine.storage.pools():
-            if pool.uuid not in known:
-                left = c.SR(type=pool.type)
-                left.uuid = pool.uuid
-                machine.storage.forget(left)
-
-
-@pytest.fixture(params=real_xen.on("simulated", "libvirtd"))
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
-    """Every driver in turn."""
-    if request.param == real_xen.NAME:
-        with on_real_xen(tmp_path) as made:
-            yield made
-        return
-    host = c.Host(name_label="here")
-    if request.param == "simulated":
-        connection = Connection("test:///default")
-        storage: Storage = SimulatedStorage(connection, tmp_path)
-    else:
-        connection = Connection(request.getfixturevalue("libvirtd"))
-        storage = LibvirtStorage(connection)
-    connection.start()
-    assert connection.connected
-    bench = Bench(storage, tmp_path / "pools", host)
-    known = {pool.uuid for pool in storage.pools()}
-    try:
-        yield bench
-    finally:
-        for pool in storage.pools():
-            if pool.uuid not in known:
-                left = c.SR(type=pool.type)
-                left.uuid = pool.uuid
-                storage.forget(left)
-        connection.close()
+__all__ = ["bench", "libvirtd"]
 
 
 # --- pools
@@ -454,11 +320,6 @@ def holey(path: str) -> int:
     return Path(path).stat().st_size
 
 
-def digest(path: str) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def test_a_copy_has_the_same_content_and_the_same_holes(bench: Bench) -> None:
     first, second = bench.sr(), bench.sr()
     source = bench.disk(first, size=64 * MIB)
@@ -531,97 +392,99 @@ def test_a_copy_does_not_replace_a_disk(bench: Bench) -> None:
     assert Path(other.location).read_bytes().startswith(b"other")
 
 
-# --- qcow2, which only a real host has
+# --- qcow2
 
 
-def test_a_disk_may_be_qcow2(real: Bench) -> None:
-    sr = real.sr(sm_config={"type": "qcow2"})
-    vdi = real.disk(sr, size=64 * MIB)
-    (seen,) = real.storage.scan(sr)
+def test_a_disk_may_be_qcow2(bench: Bench) -> None:
+    sr = bench.sr(sm_config={"type": "qcow2"})
+    vdi = bench.disk(sr, size=64 * MIB)
+    (seen,) = bench.storage.scan(sr)
     assert (seen.name, seen.format, seen.capacity) == (f"{vdi.uuid}.qcow2", "qcow2", 64 * MIB)
-    real.storage.resize_volume(vdi, 128 * MIB)
-    assert real.storage.scan(sr)[0].capacity == 128 * MIB
-    real.storage.destroy_volume(vdi)
-    assert real.names(sr) == []
+    bench.storage.resize_volume(vdi, 128 * MIB)
+    assert bench.storage.scan(sr)[0].capacity == 128 * MIB
+    bench.storage.destroy_volume(vdi)
+    assert bench.names(sr) == []
 
 
-def test_a_qcow2_disk_is_copied_as_it_is(real: Bench) -> None:
-    sr = real.sr(sm_config={"type": "qcow2"})
-    source = real.disk(sr, size=64 * MIB)
-    copied = real.storage.copy_volume(source, real.vdi(sr, 64 * MIB), ignore)
+def test_a_qcow2_disk_is_copied_as_it_is(bench: Bench) -> None:
+    sr = bench.sr(sm_config={"type": "qcow2"})
+    source = bench.disk(sr, size=64 * MIB)
+    copied = bench.storage.copy_volume(source, bench.vdi(sr, 64 * MIB), ignore)
     assert digest(copied.location) == digest(source.location)
     assert (copied.format, copied.capacity) == ("qcow2", 64 * MIB)
-    assert {volume.capacity for volume in real.storage.scan(sr)} == {64 * MIB}
+    assert {volume.capacity for volume in bench.storage.scan(sr)} == {64 * MIB}
 
 
 @pytest.mark.parametrize("size", [64 * MIB, 96 * MIB])
-def test_a_raw_disk_becomes_qcow2_and_raw_again_with_its_content(real: Bench, size: int) -> None:
-    raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
-    source = real.disk(raw, size=64 * MIB)
+def test_a_raw_disk_becomes_qcow2_and_raw_again_with_its_content(bench: Bench, size: int) -> None:
+    raw, qcow2 = bench.sr(), bench.sr(sm_config={"type": "qcow2"})
+    source = bench.disk(raw, size=64 * MIB)
     holey(source.location)
-    middle = real.vdi(qcow2, size)
+    middle = bench.vdi(qcow2, size)
     parts: list[float] = []
-    made = real.storage.copy_volume(source, middle, parts.append)
+    made = bench.storage.copy_volume(source, middle, parts.append)
     middle.location = made.location
     assert (made.format, made.capacity) == ("qcow2", size)
     assert Path(made.location).read_bytes().startswith(b"QFI")
     assert (parts[0], parts[-1]) == (0.0, 1.0)
-    back = real.storage.copy_volume(middle, real.vdi(raw, size), ignore)
+    back = bench.storage.copy_volume(middle, bench.vdi(raw, size), ignore)
     assert (back.format, back.capacity) == ("raw", size)
     os.truncate(back.location, 64 * MIB)
     assert digest(back.location) == digest(source.location)
 
 
-def test_an_unwanted_conversion_leaves_nothing(real: Bench) -> None:
-    raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
-    source = real.disk(raw, size=64 * MIB)
+def test_an_unwanted_conversion_leaves_nothing(bench: Bench) -> None:
+    raw, qcow2 = bench.sr(), bench.sr(sm_config={"type": "qcow2"})
+    source = bench.disk(raw, size=64 * MIB)
 
     def cancel(part: float) -> None:
         if part > 0:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        real.storage.copy_volume(source, real.vdi(qcow2, 64 * MIB), cancel)
-    assert real.files(qcow2) == []
+        bench.storage.copy_volume(source, bench.vdi(qcow2, 64 * MIB), cancel)
+    assert bench.files(qcow2) == []
 
 
-def test_an_image_that_rests_on_another_is_not_copied(real: Bench, tmp_path: Path) -> None:
+def test_an_image_that_rests_on_another_is_not_copied(bench: Bench, tmp_path: Path) -> None:
     secret = tmp_path / "secret.img"
     secret.write_bytes(b"secret" * 1024)
-    sr = real.sr(sm_config={"type": "qcow2"})
-    vdi = real.disk(sr)
+    sr = bench.sr(sm_config={"type": "qcow2"})
+    vdi = bench.disk(sr)
     # The header names another file of the host as the one that this image rests on.
     with Path(vdi.location).open("r+b") as file:
         file.seek(8)
         file.write((512).to_bytes(8, "big") + len(bytes(secret)).to_bytes(4, "big"))
         file.seek(512)
         file.write(bytes(secret))
-    refuses_to_copy(real, vdi)
+    refuses_to_copy(bench, vdi)
 
 
-def refuses_to_copy(real: Bench, vdi: c.VDI) -> None:
+def refuses_to_copy(bench: Bench, vdi: c.VDI) -> None:
     sr = vdi.SR
-    for target in (real.vdi(sr), real.vdi(real.sr())):
+    for target in (bench.vdi(sr), bench.vdi(bench.sr())):
         with pytest.raises(OperationNotAllowed):
-            real.storage.copy_volume(vdi, target, ignore)
+            bench.storage.copy_volume(vdi, target, ignore)
 
 
-def test_an_image_that_has_its_data_in_another_file_is_not_copied(real: Bench) -> None:
-    vdi = real.disk(real.sr(sm_config={"type": "qcow2"}))
+def test_an_image_that_has_its_data_in_another_file_is_not_copied(bench: Bench) -> None:
+    vdi = bench.disk(bench.sr(sm_config={"type": "qcow2"}))
     with Path(vdi.location).open("r+b") as file:
         file.seek(72)
         file.write((1 << 2).to_bytes(8, "big"))
-    refuses_to_copy(real, vdi)
+    refuses_to_copy(bench, vdi)
 
 
-def test_an_image_that_is_not_what_its_name_says_is_not_copied(real: Bench) -> None:
-    vdi = real.disk(real.sr(sm_config={"type": "qcow2"}), b"something else")
-    refuses_to_copy(real, vdi)
+def test_an_image_that_is_not_what_its_name_says_is_not_copied(bench: Bench) -> None:
+    vdi = bench.disk(bench.sr(sm_config={"type": "qcow2"}), b"something else")
+    refuses_to_copy(bench, vdi)
 
 
-def test_a_raw_disk_with_a_header_in_it_is_not_converted(real: Bench) -> None:
-    raw, qcow2 = real.sr(), real.sr(sm_config={"type": "qcow2"})
-    disguise = Path(real.disk(qcow2).location).read_bytes()
-    vdi = real.disk(raw, disguise)
-    with pytest.raises(OperationNotAllowed):
-        real.storage.copy_volume(vdi, real.vdi(qcow2), ignore)
+def test_a_raw_disk_with_a_header_in_it_is_converted_as_what_it_is(bench: Bench) -> None:
+    raw, qcow2 = bench.sr(), bench.sr(sm_config={"type": "qcow2"})
+    disguise = Path(bench.disk(qcow2).location).read_bytes()
+    vdi = bench.disk(raw, disguise)
+    middle = bench.vdi(qcow2)
+    middle.location = bench.storage.copy_volume(vdi, middle, ignore).location
+    back = bench.storage.copy_volume(middle, bench.vdi(raw), ignore)
+    assert Path(back.location).read_bytes() == Path(vdi.location).read_bytes()

@@ -88,14 +88,15 @@ def test_usage_is_what_the_files_of_this_repository_take(storage: SimulatedStora
     assert storage.usage(sr) == (size, MIB)
 
 
-def test_disks_are_raw_and_nothing_else(storage: SimulatedStorage) -> None:
+def test_disks_are_raw_unless_the_disk_or_its_repository_says_otherwise(storage: SimulatedStorage) -> None:
     sr = adopted(storage)
-    with pytest.raises(ValueNotSupported):
-        storage.create_volume(disk(sr, sm_config={"type": "qcow2"}))
+    assert storage.create_volume(disk(sr)).format == "raw"
+    assert storage.create_volume(disk(sr, sm_config={"type": "qcow2"})).format == "qcow2"
     sr.sm_config = {"type": "qcow2"}
+    assert storage.create_volume(disk(sr)).format == "qcow2"
+    assert storage.create_volume(disk(sr, sm_config={"type": "raw"})).format == "raw"
     with pytest.raises(ValueNotSupported):
-        storage.create_volume(disk(sr))
-    storage.create_volume(disk(sr, sm_config={"type": "raw"}))
+        storage.create_volume(disk(sr, sm_config={"type": "vhd"}))
 
 
 def test_files_of_nobody_are_not_disks(storage: SimulatedStorage) -> None:

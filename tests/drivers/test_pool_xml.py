@@ -51,6 +51,22 @@ CONFIGS: list[tuple[str, dict[str, str], str, dict[str, str]]] = [
         "iscsi",
         {"server": "192.0.2.1", "device": "iqn.2001-05.com.example:storage"},
     ),
+    (
+        "ext",
+        {"device": "/dev/sdb", "format": "true"},
+        "fs",
+        {"device": "/dev/sdb", "fstype": "ext4", "path": f"/run/sr-mount/{UUID}"},
+    ),
+    ("zfs", {"name": "tank/disks"}, "zfs", {"name": "tank/disks"}),
+    (
+        "rbd",
+        {"server": "a.example,192.0.2.7", "name": "rbd", "username": "agent", "secret": UUID},
+        "rbd",
+        {"server": "a.example,192.0.2.7", "name": "rbd", "username": "agent", "secret": UUID},
+    ),
+    ("gluster", {"server": "a", "name": "v", "serverpath": "/x"}, "gluster", {"server": "a", "serverpath": "/x"}),
+    ("vstorage", {"name": "cluster", "path": "/mnt/v"}, "vstorage", {"name": "cluster", "path": "/mnt/v"}),
+    ("mpath", {}, "mpath", {}),
 ]
 
 
@@ -87,6 +103,17 @@ def test_what_a_pool_tells_makes_the_same_pool_again(
     ("type", "given"),
     [
         ("ext", {"device": "/dev/sdb"}),
+        ("ext", {"device": "/dev/sdb", "format": "false"}),
+        ("ext", {"device": "/dev/sdb", "format": "yes"}),
+        ("ext", {"device": "/etc/passwd", "format": "true"}),
+        ("file", {"location": "/srv", "format": "true"}),
+        ("fs", {"device": "/dev/sdb", "fstype": "ext4 -F"}),
+        ("zfs", {"name": "-f"}),
+        ("zfs", {}),
+        ("rbd", {"name": "x"}),
+        ("rbd", {"server": "a,-o", "name": "x"}),
+        ("rbd", {"server": "a", "name": "x", "username": "u"}),
+        ("vstorage", {"name": "x"}),
         ("file", {"location": "relative"}),
         ("file", {"location": "/srv/.."}),
         ("file", {"location": "/srv\n/x"}),
@@ -117,15 +144,19 @@ def test_a_pool_of_a_type_we_cannot_make_still_tells_where_it_is() -> None:
     assert device_config_of(pool) == {"path": "/dev/disk/by-path"}
 
 
-def test_devices_are_never_formatted() -> None:
+def test_devices_are_formatted_only_if_that_is_asked_for() -> None:
     for type, given, kind, _ in CONFIGS:
-        flags = build_flags(etree.fromstring(pool_xml(UUID, "name", type, given)))
-        expected = {"dir": 0, "netfs": 0, "fs": 0, "disk": None, "iscsi": None}
-        if kind == "logical":
+        flags = build_flags(etree.fromstring(pool_xml(UUID, "name", type, given)), given)
+        expected = {"dir": 0, "netfs": 0, "fs": 0}
+        if "format" in given:
+            assert flags == 4  # libvirt's VIR_STORAGE_POOL_BUILD_NO_OVERWRITE
+        elif kind == "logical":
             # libvirt's VIR_STORAGE_POOL_BUILD_NO_OVERWRITE
             assert flags == (4 if "device" in given else None)
         else:
-            assert flags == expected[kind]
+            assert flags == expected.get(kind)
+    given = {"device": "/dev/sdb", "format": "overwrite"}
+    assert build_flags(etree.fromstring(pool_xml(UUID, "name", "ext", given)), given) == 8
 
 
 def test_only_our_own_mount_points_are_made() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -60,8 +61,10 @@ def test_only_files_are_images(folder: Folder, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             folder.image(name)
     for name in ("link", "pipe"):
+        with pytest.raises(FileNotFoundError), folder.opened(name):
+            pass
         with pytest.raises(FileNotFoundError):
-            folder.head(name, 6)
+            folder.rename(name, "a.raw")
         with pytest.raises(OSError, match=r"link|pipe"):
             folder.grow(name, MIB)
     assert (tmp_path / "victim").read_bytes() == b"secret"
@@ -161,9 +164,49 @@ def test_a_source_that_becomes_shorter_makes_no_copy(folder: Folder) -> None:
     def cut(part: float) -> None:
         os.truncate(folder.path / "a.raw", 10)
 
-    with pytest.raises(OSError, match="changed its length"):
+    with pytest.raises(sparse.Written):
         folder.copy(folder, "a.raw", "b.raw", 3 * sparse.CHUNK_BYTES, cut)
     assert names(folder) == ["a.raw"]
+
+
+def test_a_source_that_is_written_to_makes_no_copy(folder: Folder) -> None:
+    (folder.path / "a.raw").write_bytes(os.urandom(3 * sparse.CHUNK_BYTES))
+
+    def write(part: float) -> None:
+        if part == 1 / 3:
+            with (folder.path / "a.raw").open("r+b") as file:
+                file.write(b"behind its back")
+
+    with pytest.raises(sparse.Written):
+        folder.copy(folder, "a.raw", "b.raw", None, write)
+    assert names(folder) == ["a.raw"]
+
+
+def test_an_image_shares_blocks_where_the_file_system_can(folder: Folder, mocker: MockerFixture) -> None:
+    (folder.path / "a.raw").write_bytes(b"content" + bytes(MIB))
+    asked: list[tuple[int, int]] = []
+
+    def clone(target: int, request: int, source: int) -> None:
+        asked.append((request, os.fstat(target).st_size))
+        os.pwrite(target, os.pread(source, 2 * MIB, 0), 0)
+
+    mocker.patch("drivers.sparse.fcntl.ioctl", side_effect=clone)
+    copied = mocker.patch("drivers.sparse._copied")
+    assert folder.can_share("a.raw")
+    folder.copy(folder, "a.raw", "b.raw", 2 * MIB, lambda part: None)
+    assert asked == [(sparse.FICLONE, 0), (sparse.FICLONE, 0)]
+    copied.assert_not_called()
+    assert (folder.path / "b.raw").read_bytes() == b"content" + bytes(2 * MIB - 7)
+    assert names(folder) == ["a.raw", "b.raw"]
+
+
+@pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY])
+def test_where_blocks_cannot_be_shared_they_are_copied(folder: Folder, mocker: MockerFixture, error: int) -> None:
+    (folder.path / "a.raw").write_bytes(b"content")
+    mocker.patch("drivers.sparse.fcntl.ioctl", side_effect=OSError(error, "no"))
+    assert not folder.can_share("a.raw")
+    folder.copy(folder, "a.raw", "b.raw", None, lambda part: None)
+    assert (folder.path / "b.raw").read_bytes() == b"content"
 
 
 def test_short_writes_are_gone_on_with(folder: Folder, mocker: MockerFixture) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,17 +16,19 @@ from agent import classes as c
 from agent.classes.enums import VdiType
 from agent.errors import (
     HostOffline,
-    OperationNotAllowed,
     SrBackendFailure,
     SrFull,
     SrHasNoPbds,
     SrNotEmpty,
     ValueNotSupported,
+    VdiInUse,
     VdiMissing,
     XenError,
 )
 from agent.model import api
 from drivers import storage as module
+from drivers.disk_journal import DiskJournal
+from drivers.lvm import Lvm, Volume
 from drivers.storage import LibvirtStorage
 
 api.seal_classes(c)
@@ -56,7 +58,12 @@ class Libvirt:
         self.pool.info.return_value = [2, 100 * MIB, 40 * MIB, 60 * MIB]
         self.handle.storagePoolLookupByUUIDString.return_value = self.pool
         self.handle.listAllStoragePools.return_value = [self.pool]
-        self.storage = LibvirtStorage(Mock(handle=self.handle, long=self.handle, suspect=lambda: not self.alive))
+        self.lvm = mocker.create_autospec(Lvm, instance=True)
+        self.lvm.look.return_value = Volume("", "")
+        self.lvm.installed = True
+        self.journal = DiskJournal(None)
+        connection = Mock(handle=self.handle, long=self.handle, suspect=lambda: not self.alive)
+        self.storage = LibvirtStorage(connection, self.journal, lvm=self.lvm)
         self.host = c.Host()
 
     def volume(
@@ -64,7 +71,7 @@ class Libvirt:
     ) -> Mock:
         """A volume that libvirt knows."""
         volume: Mock = self.mocker.create_autospec(libvirt.virStorageVol, instance=True)
-        volume.path.return_value = path
+        volume.path.return_value, volume.name.return_value = path, Path(path).name
         volume.info.return_value = [0, size, 0]
         volume.XMLDesc.return_value = (
             f"<volume type='{type}'><name>{Path(path).name}</name><capacity>{size}</capacity>"
@@ -115,7 +122,7 @@ def test_without_a_connection_everything_says_so_at_once(sr: c.SR, below: Libvir
         def suspect(self) -> bool:
             return True
 
-    storage = LibvirtStorage(Offline())  # type: ignore[arg-type]
+    storage = LibvirtStorage(Offline(), DiskJournal(None))  # type: ignore[arg-type]
     vdi = disk(sr, "/dev/vg/x")
     pbd = c.PBD(host=below.host, SR=sr, device_config={})
     calls: list[Callable[[], object]] = [
@@ -297,14 +304,103 @@ def test_a_logical_volume_has_no_format(below: Libvirt, sr: c.SR) -> None:
         below.storage.create_volume(disk(sr, sm_config={"type": "qcow2"}))
 
 
-def test_a_logical_volume_cannot_grow(below: Libvirt, sr: c.SR) -> None:
+NO_GROWTH = refusal(libvirt.VIR_ERR_NO_SUPPORT, "storage pool does not support changing of volume capacity")
+
+
+def test_a_logical_volume_grows_by_lvm2_where_libvirt_refuses(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
-    volume.resize.side_effect = refusal(
-        libvirt.VIR_ERR_NO_SUPPORT, "storage pool does not support changing of volume capacity"
-    )
+    volume.resize.side_effect = NO_GROWTH
+    below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    below.lvm.grow.assert_called_once_with("vg", "x", 8 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [(OSError(28, "insufficient free space"), SrFull), (OSError(5, "only while inactive"), SrBackendFailure)],
+)
+def test_what_lvm2_refuses_is_told(below: Libvirt, sr: c.SR, error: OSError, meaning: type[XenError]) -> None:
+    below.is_a_volume_group()
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume.resize.side_effect = NO_GROWTH
+    below.lvm.grow.side_effect = below.lvm.snapshot.side_effect = error
+    with pytest.raises(meaning):
+        below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    target = disk(sr)
+    with pytest.raises(meaning):
+        below.storage.clone_volume(disk(sr, "/dev/vg/x"), target)
+    assert below.journal.under_way(target.uuid) is None
+
+
+def test_where_there_is_no_lvm2_a_logical_volume_cannot_grow(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.lvm.installed = False
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume.resize.side_effect = NO_GROWTH
     with pytest.raises(ValueNotSupported):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    assert below.storage.clone_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
+
+
+BACKING = "<backingStore><path>/dev/vg/x</path></backingStore>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "thin"), [(Volume("", ""), False), (Volume("", "pool"), True), (Volume("y", "p"), True)]
+)
+def test_a_logical_volume_is_cloned_at_once(below: Libvirt, sr: c.SR, kind: Volume, thin: bool) -> None:
+    below.is_a_volume_group()
+    target = disk(sr)
+    below.lvm.look.return_value = kind
+    volumes = {
+        "x": below.volume("/dev/vg/x", type="block"),
+        target.uuid: below.volume(f"/dev/vg/{target.uuid}", type="block", more=BACKING),
+    }
+    below.pool.storageVolLookupByName.side_effect = lambda name: volumes[name]
+    seen = below.storage.clone_volume(disk(sr, "/dev/vg/x"), target)
+    assert seen is not None
+    assert (seen.location, seen.parent) == (f"/dev/vg/{target.uuid}", "/dev/vg/x")
+    below.lvm.snapshot.assert_called_once_with("vg", "x", target.uuid, thin=thin)
+    operation = below.journal.under_way(target.uuid)
+    assert operation is not None
+    assert operation.undo == [("remove", target.uuid)]
+
+
+def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.lvm.look.return_value = Volume("y", "")
+    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    assert below.storage.clone_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
+    below.lvm.snapshot.assert_not_called()
+    assert below.storage.split_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
+    assert below.storage.merge_volume(disk(sr, "/dev/vg/x"), disk(sr, "/dev/vg/y"), None, ignore) is None
+
+
+def test_a_logical_volume_that_has_snapshots_is_not_removed_with_them(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.pool.listAllVolumes.return_value = [volume, below.volume("/dev/vg/s", type="block", more=BACKING)]
+    for call in (below.storage.doom_volume, below.storage.destroy_volume):
+        with pytest.raises(VdiInUse):
+            call(disk(sr, "/dev/vg/x"))
+    volume.delete.assert_not_called()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_volume_that_a_crash_left_is_removed(below: Libvirt, sr: c.SR, tmp_path: Path, gone: bool) -> None:
+    below.is_a_volume_group()
+    vdi = disk(sr, size=8 * MIB)
+    journal = DiskJournal(tmp_path)
+    connection = Mock(handle=below.handle, long=below.handle, suspect=lambda: not below.alive)
+    below.pool.createXML.return_value = below.volume(f"/dev/vg/{vdi.uuid}", size=8 * MIB, type="block")
+    LibvirtStorage(connection, journal, lvm=below.lvm).create_volume(vdi)
+    restarted = LibvirtStorage(connection, DiskJournal(tmp_path), lvm=below.lvm)
+    if gone:
+        below.pool.storageVolLookupByName.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_VOL)
+    restarted.recover(sr, lambda uuid: False)
+    below.pool.storageVolLookupByName.assert_called_once_with(vdi.uuid)
+    assert below.pool.storageVolLookupByName.return_value.delete.called is not gone
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_usage_of_a_volume_group_is_what_libvirt_says(below: Libvirt, sr: c.SR) -> None:
@@ -312,91 +408,119 @@ def test_the_usage_of_a_volume_group_is_what_libvirt_says(below: Libvirt, sr: c.
     assert below.storage.usage(sr) == (100 * MIB, 40 * MIB)
 
 
-# --- copies that libvirt makes
+# --- copies to and from devices
+
+
+class Devices:
+    """Volumes of a group, whose devices are files here."""
+
+    def __init__(self, below: Libvirt, folder: Path, mocker: MockerFixture) -> None:
+        below.is_a_volume_group()
+        self.below, self.folder = below, folder
+        self.made = below.volume("/dev/vg/made", type="block")
+        self.source = below.volume("/dev/vg/source", type="block")
+        below.pool.createXML.side_effect = self._make
+        below.pool.storageVolLookupByName.return_value = self.source
+        mocker.patch.object(module, "_device", self._opened)
+        (folder / "source").write_bytes(CONTENT)
+
+    def _make(self, definition: str) -> Mock:
+        # What a volume group gives has what was there before in it.
+        (self.folder / "made").write_bytes(b"\xaa" * 4 * MIB)
+        return self.made
+
+    @contextmanager
+    def _opened(self, path: str, *, write: bool = False) -> Iterator[int]:
+        with (self.folder / Path(path).name).open("r+b" if write else "rb") as file:
+            yield file.fileno()
+
+
+CONTENT = b"content" + bytes(3 * MIB) + b"more" + bytes(MIB - 11)
 
 
 @pytest.fixture
-def copying(below: Libvirt, sr: c.SR, mocker: MockerFixture) -> Iterator[tuple[Libvirt, c.VDI, Mock, threading.Event]]:
-    """A copy between logical volumes, which goes on until the event is set."""
-    mocker.patch.object(module, "POLL_SECONDS", 0.001)
-    below.is_a_volume_group()
-    source = below.volume("/dev/vg/source", type="block")
-    made = below.volume("/dev/vg/made", type="block")
-    going_on = below.volume("/dev/vg/made", type="block")
-    going_on.info.return_value = [0, 4 * MIB, MIB]
-    finish = threading.Event()
-
-    def copy(*_: object) -> Mock:
-        assert finish.wait(60)
-        return made
-
-    below.pool.createXMLFrom.side_effect = copy
-    below.pool.storageVolLookupByName.side_effect = lambda name: source if name == "source" else going_on
-    yield below, disk(sr, "/dev/vg/source"), made, finish
-    finish.set()
+def devices(below: Libvirt, tmp_path: Path, mocker: MockerFixture) -> Devices:
+    return Devices(below, tmp_path, mocker)
 
 
-def test_a_copy_by_libvirt_is_watched_by_what_it_takes(
-    copying: tuple[Libvirt, c.VDI, Mock, threading.Event], sr: c.SR
-) -> None:
-    below, source, _, finish = copying
+def test_a_copy_of_a_device_is_all_of_it_and_nothing_that_was_there_before(devices: Devices, sr: c.SR) -> None:
     parts: list[float] = []
-
-    def progress(part: float) -> None:
-        parts.append(part)
-        if part == 0.25:
-            finish.set()
-
-    assert below.storage.copy_volume(source, disk(sr), progress).location == "/dev/vg/made"
+    copied = devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(sr), parts.append)
+    assert copied.location == "/dev/vg/made"
+    assert (devices.folder / "made").read_bytes() == CONTENT
     assert (parts[0], parts[-1]) == (0.0, 1.0)
-    assert 0.25 in parts
+    assert parts == sorted(parts)
 
 
-def test_an_unwanted_copy_by_libvirt_is_removed_when_it_is_done(
-    copying: tuple[Libvirt, c.VDI, Mock, threading.Event], sr: c.SR
-) -> None:
-    below, source, made, finish = copying
-
+def test_an_unwanted_copy_to_a_device_is_removed_at_once(devices: Devices, sr: c.SR) -> None:
     def progress(part: float) -> None:
-        if part == 0.25:
-            finish.set()
+        if part > 0:
             raise KeyError("unwanted")
 
     with pytest.raises(KeyError):
-        below.storage.copy_volume(source, disk(sr), progress)
-    made.delete.assert_called_once_with()
+        devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(sr), progress)
+    devices.made.delete.assert_called_once_with()
 
 
-def test_a_copy_that_libvirt_refuses_removes_nothing(
-    copying: tuple[Libvirt, c.VDI, Mock, threading.Event], sr: c.SR
-) -> None:
-    below, source, made, _ = copying
-    below.pool.createXMLFrom.side_effect = refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "No space left on device")
+def test_a_copy_that_libvirt_makes_no_room_for_removes_nothing(devices: Devices, sr: c.SR) -> None:
+    devices.below.pool.createXML.side_effect = refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "No space left on device")
     with pytest.raises(SrFull):
-        below.storage.copy_volume(source, disk(sr), ignore)
-    made.delete.assert_not_called()
+        devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(sr), ignore)
+    devices.made.delete.assert_not_called()
 
 
-@pytest.mark.parametrize(
-    ("name", "format", "more"),
-    [
-        ("a.raw", "qcow2", ""),
-        ("a.qcow2", "qcow2", "<backingStore><path>/etc/shadow</path><format type='raw'/></backingStore>"),
-    ],
-)
-def test_libvirt_is_not_made_to_read_what_a_guest_chose(
-    below: Libvirt, tmp_path: Path, name: str, format: str, more: str
+def test_what_libvirt_calls_a_device_and_is_none_is_not_read(below: Libvirt, sr: c.SR, tmp_path: Path) -> None:
+    below.is_a_volume_group()
+    (tmp_path / "secret").write_bytes(b"secret")
+    location = str(tmp_path / "secret")
+    below.pool.storageVolLookupByName.return_value = below.volume(location, type="block")
+    with pytest.raises(VdiMissing):
+        below.storage.copy_volume(disk(sr, location), disk(sr), ignore)
+    below.pool.createXML.assert_not_called()
+
+
+@pytest.mark.parametrize("to", ["device", "folder"])
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
+def test_disks_go_from_folders_to_devices_and_back(
+    below: Libvirt, devices: Devices, sr: c.SR, tmp_path: Path, to: str, format: str
 ) -> None:
-    below.is_a_folder(tmp_path)
-    (tmp_path / name).touch()
-    sr = c.SR(type="file", sm_config={"type": "qcow2"})
-    below.pool.storageVolLookupByName.return_value = below.volume(str(tmp_path / name), format=format, more=more)
-    with pytest.raises(OperationNotAllowed):
-        below.storage.copy_volume(disk(sr, str(tmp_path / name)), disk(sr), ignore)
-    below.pool.createXMLFrom.assert_not_called()
+    folder, group = tmp_path / "folder", below.pool.XMLDesc.return_value
+    folder.mkdir()
+    below.is_a_folder(folder)
+    files = c.SR(type="file", sm_config={"type": format})
+    there = below.storage.create_volume(vdi := disk(files))
+    vdi.location = there.location
+    pools = {files.uuid: below.pool.XMLDesc.return_value, sr.uuid: group}
+
+    def look_up(uuid: str) -> Mock:
+        below.pool.XMLDesc.return_value = pools[uuid]
+        return below.pool
+
+    below.handle.storagePoolLookupByUUIDString.side_effect = look_up
+    if to == "device":
+        below.storage.copy_volume(vdi, disk(sr), ignore)
+        assert (tmp_path / "made").read_bytes() == bytes(4 * MIB)
+    else:
+        made = below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(files), ignore)
+        assert (made.format, made.capacity, Path(made.location).parent) == (format, 4 * MIB, folder)
+        if format == "raw":
+            assert Path(made.location).read_bytes() == CONTENT
 
 
 # --- libvirt lies
+
+
+def test_what_libvirt_takes_a_raw_disk_for_makes_no_difference(below: Libvirt, tmp_path: Path) -> None:
+    below.is_a_folder(tmp_path)
+    header = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(16) + (2**40).to_bytes(8, "big") + bytes(80)
+    (tmp_path / "a.raw").write_bytes(header + bytes(4 * MIB - len(header)))
+    sr = c.SR(type="file", sm_config={"type": "qcow2"})
+    below.pool.storageVolLookupByName.return_value = below.volume(str(tmp_path / "a.raw"), format="qcow2")
+    copied = below.storage.copy_volume(disk(sr, str(tmp_path / "a.raw")), target := disk(sr), ignore)
+    target.location = copied.location
+    back = below.storage.copy_volume(target, disk(c.SR(type="file")), ignore)
+    assert (copied.format, copied.capacity) == ("qcow2", 4 * MIB)
+    assert Path(back.location).read_bytes() == (tmp_path / "a.raw").read_bytes()
 
 
 def test_a_volume_that_is_elsewhere_than_its_disk_is_not_it(below: Libvirt, sr: c.SR) -> None:

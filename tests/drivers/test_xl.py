@@ -9,7 +9,8 @@ import pytest
 
 from agent.classes.enums import DomainType, OnNormalExit, PowerState
 from agent.ports import SeenDisk, SeenNic
-from drivers.xl import OUTPUT_BYTES, Xl, XlDomain, described, domains_in, vcpus_in
+from drivers.program import OUTPUT_BYTES
+from drivers.xl import Xl, XlDomain, described, domains_in, vcpus_in
 
 MIB = 2**20
 WEB = "11111111-1111-4111-8111-111111111111"
@@ -101,6 +102,12 @@ def test_a_name_may_have_anything_in_it(name: str) -> None:
 
 def test_what_is_no_line_of_a_domain_is_left_out() -> None:
     assert domains_in("") == domains_in("xl: error\n\n  \nNo such domain\n") == []
+
+
+def test_a_label_of_the_security_module_is_understood() -> None:
+    line = f"web                                          7   128     1     -b----     3.5 {WEB}        - %16s"
+    assert domains_in(line % "system_u:system_r:domU_t")[0].label == "system_u:system_r:domU_t"
+    assert domains_in(line % "-")[0].label == domains_in(line % "")[0].label == ""
 
 
 def test_virtual_cpus_are_understood_as_xl_prints_them() -> None:

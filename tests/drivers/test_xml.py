@@ -603,3 +603,26 @@ def test_a_name_for_libvirt_is_made_of_any_label(label: str) -> None:
     assert "/" not in name
     assert name[0] not in ".-"
     etree.Element("name").text = name
+
+
+# --- labels of the security module
+
+
+def test_a_label_is_written_read_changed_and_taken_out(machines: Machines, schema: etree.RelaxNG) -> None:
+    vm = machines.vm("web", UUID)
+    assert xml.build(vm, "web").find("seclabel") is None
+    machines.change(vm, wanted_label="system_u:system_r:domU_t")
+    root = xml.build(vm, "web")
+    assert xml_read.read_label(root) == "system_u:system_r:domU_t"
+    assert schema.validate(root), schema.error_log
+    machines.change(vm, wanted_label="a:b:c")
+    assert [each.findtext("label") for each in xml.merge(vm, root).iterfind("seclabel")] == ["a:b:c"]
+    machines.change(vm, wanted_label="")
+    assert xml.merge(vm, root).find("seclabel") is None
+
+
+def test_a_dynamic_label_is_left_to_libvirt(machines: Machines) -> None:
+    root = xml.build(machines.vm("web", UUID), "web")
+    etree.SubElement(root, "seclabel", type="dynamic", model="apparmor")
+    assert xml_read.read_label(root) == ""
+    assert xml.merge(machines.vm("other"), root).find("seclabel") is not None

@@ -17,9 +17,9 @@ from tests.front_door.conftest import PASSWORD, Daemon, eventually, make_card, m
 
 API = messages.api()
 NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MISMATCH", "FIELD_TYPE_ERROR"}
-WITHOUT_OBJECTS = {"VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA"}
-"""Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open,
-and no SCSI device is passed through to any.
+WITHOUT_OBJECTS = {"VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"}
+"""Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, no
+SCSI device is passed through to any, and it has no security module.
 """
 SPARE = "0000:01:00.0"
 """A PCI device of the simulation that its host can give away."""
@@ -66,7 +66,12 @@ class Caller:
         api.DPCI.create({"VM": vm, "PPCI": ppci})
         api.VM.start(vm, False, False)
         self.crash(api)
-        self.subject = {"VM": vm, "task": api.task.create("mine", "made for the test")}
+        self.subject = {
+            "VM": vm,
+            "task": api.task.create("mine", "made for the test"),
+            "debug": api.debug.create({}),
+            "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
+        }
         self.session = api.session.get_by_uuid(api.session.get_uuid(self.secret))
 
     @staticmethod

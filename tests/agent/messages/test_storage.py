@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -180,6 +181,47 @@ def test_nothing_is_done_in_storage_that_is_detached(door: Door, sr: SR, vdi: VD
         assert door.refused(name, *params) == ["SR_HAS_NO_PBDS", sr.ref], name
 
 
+# --- disks that are there already
+
+
+def introduce(door: Door, sr: SR, location: str, uuid: str = "", **more: object) -> VDI:
+    args = [uuid, "found", "text", sr.ref, "user", False, False, {"a": "b"}, location]
+    made: VDI = door("VDI.introduce", *args, *more.values())
+    return made
+
+
+def test_a_disk_that_is_there_is_introduced_under_its_uuid(door: Door, machine: FakeMachine, sr: SR, vdi: VDI) -> None:
+    location, uuid = vdi.location, vdi.uuid
+    door("VDI.forget", vdi)
+    made = introduce(door, sr, location, uuid)
+    assert (made.uuid, made.location, made.virtual_size, made.name_label) == (uuid, location, GIB, "found")
+    assert (made.managed, made.other_config, sr.VDIs) == (True, {"a": "b"}, (made,))
+    door("SR.scan", sr)
+    assert sr.VDIs == (made,)
+
+
+def test_a_disk_is_introduced_by_its_name_too(door: Door, machine: FakeMachine, sr: SR) -> None:
+    machine.storage.volumes[LOCAL]["/x/a.raw"] = SeenVolume("/x/a.raw", "a.raw", GIB, 0)
+    assert introduce(door, sr, "a.raw").location == "/x/a.raw"
+
+
+def test_only_what_is_there_and_unknown_is_introduced(door: Door, sr: SR, vdi: VDI) -> None:
+    args = ["found", "", sr.ref, "user", False, False, {}]
+    assert door.refused("VDI.introduce", "", *args, vdi.location)[:3] == [
+        "DB_UNIQUENESS_CONSTRAINT_VIOLATION",
+        "VDI",
+        "location",
+    ]
+    assert door.refused("VDI.introduce", vdi.uuid, *args, "/x")[:3] == [
+        "DB_UNIQUENESS_CONSTRAINT_VIOLATION",
+        "VDI",
+        "uuid",
+    ]
+    assert door.refused("VDI.introduce", "", *args, "/etc/shadow") == ["VDI_LOCATION_MISSING", sr.ref, "/etc/shadow"]
+    assert door.refused("VDI.introduce", "../x", *args, vdi.location)[0] == "INVALID_VALUE"
+    assert door.store.all(VDI) == [vdi]
+
+
 # --- storage
 
 
@@ -229,6 +271,14 @@ def test_an_attached_storage_is_not_forgotten(door: Door, machine: FakeMachine, 
     door("SR.forget", sr)
     assert (door.store.count("SR"), door.store.count("VDI")) == (0, 0)
     assert machine.storage.volumes[LOCAL]  # nothing in it was touched
+
+
+def test_storage_that_there_is_is_told_as_xml(door: Door) -> None:
+    told = door("SR.probe", door.observer.host, {"server": "filer"}, "nfs")
+    root = ElementTree.fromstring(told)
+    assert [{child.tag: child.text for child in found} for found in root.iterfind("SR")] == [
+        {"server": "filer", "serverpath": "/srv & <more>"}
+    ]
 
 
 def test_a_known_storage_is_introduced_once(door: Door, sr: SR) -> None:

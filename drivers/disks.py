@@ -1,0 +1,536 @@
+"""Disks as files of a folder: raw images and qcow2 ones, which may be laid over each other. The same code serves real
+folder pools (``storage``) and the simulated host (``folders``).
+
+What a file holds is never guessed from its content, which a guest may have written: its name says whether it is raw or
+qcow2. What an image is laid over is the disk's ``parent``, as the agent noted it; the head of the image must say the
+same, or nothing is done with it. All are within one folder, and no name is ever followed as a link.
+
+An image that has others laid over it is never written to. To clone a disk, its file becomes the one of a hidden base,
+and disk and clone are new images over it, which takes no time. Every operation is noted in the disk journal first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from agent.classes import SR, VDI
+from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing, XenError
+from agent.ports import SeenVolume
+from drivers.connection import Connection
+from drivers.disk_journal import DiskJournal, Operation, Step
+from drivers.pools import Pools, file_call
+from drivers.qcow2 import Head, NotQcow2, is_untouched, read_head
+from drivers.qemu_img import Layer, QemuImg
+from drivers.sparse import Folder, Image, Written, state
+
+log = logging.getLogger(__name__)
+FORMATS = {".qcow2": "qcow2", ".qcow": "qcow", ".qed": "qed", ".vhd": "vhd", ".vdi": "vdi", ".vmdk": "vmdk"}
+"""Formats by the ending of a file's name; every other file is a raw image."""
+MADE = ("raw", "qcow2")
+"""The formats in which disks are made."""
+ATTEMPTS = 3
+"""How often a disk is copied because somebody wrote to it meanwhile: what a paused guest had under way ends soon."""
+
+
+def format_of(location: str) -> str:
+    """The format that the name of a file says it has."""
+    return FORMATS.get(PurePosixPath(location).suffix.lower(), "raw")
+
+
+def asked_format(vdi: VDI) -> str:
+    """The format that was asked for a new disk or for all of its storage; empty where nobody said."""
+    return vdi.sm_config.get("type") or vdi.SR.sm_config.get("type") or ""
+
+
+def format_for(vdi: VDI) -> str:
+    """The format a new file is to have. VALUE_NOT_SUPPORTED for one that cannot be made."""
+    format = asked_format(vdi) or "raw"
+    if format not in MADE:
+        raise ValueNotSupported("sm_config", format, "disks are made as raw or qcow2")
+    return format
+
+
+class FolderDisks(Pools):
+    """The volumes of pools that are folders. Which folder a pool is, a subclass says."""
+
+    def __init__(self, connection: Connection, journal: DiskJournal, qemu_img: QemuImg | None = None) -> None:
+        super().__init__(connection)
+        self.journal = journal
+        self.qemu_img = qemu_img or QemuImg()
+
+    def _folder_path(self, sr: SR) -> Path:
+        """The folder of a pool that runs. SR_HAS_NO_PBDS if it does not."""
+        raise NotImplementedError
+
+    def _is_disk(self, name: str) -> bool:
+        """Whether a file of the folder is a disk."""
+        return not name.startswith(".")
+
+    def _foreign_size(self, sr: SR, image: Image) -> int:
+        """What a guest would see of an image in a format that only libvirt knows."""
+        return image.size
+
+    @contextmanager
+    def folder(self, sr: SR) -> Iterator[Folder]:
+        """The open folder of a pool that runs."""
+        path = self._folder_path(sr)
+        with file_call(sr):
+            folder = Folder(path, reached=self.journal.reached)
+        with folder:
+            yield folder
+
+    # --- seeing
+
+    def scan_folder(self, sr: SR) -> list[SeenVolume]:
+        """The disks there are, without those that are still being made."""
+        with self.folder(sr) as folder, file_call(sr):
+            folder.sweep()
+            return [self._seen(sr, folder, image) for image in folder.images() if self._is_disk(image.name)]
+
+    def _seen(self, sr: SR, folder: Folder, image: Image) -> SeenVolume:
+        format, size, below = format_of(image.name), image.size, ""
+        if format == "qcow2":
+            head = _head_or_none(folder, image.name)
+            size = head.size if head is not None else 0
+            if head is not None and _is_name(head.backing) and folder.exists(head.backing):
+                below = str(folder.path / head.backing)
+        elif format != "raw":
+            size = self._foreign_size(sr, image)
+        return SeenVolume(
+            location=str(folder.path / image.name),
+            name=image.name,
+            capacity=size,
+            allocation=image.used,
+            format=format,
+            read_only=image.name.lower().endswith(".iso"),
+            parent=below,
+        )
+
+    # --- one disk
+
+    def create_volume(self, vdi: VDI) -> SeenVolume:
+        """Make a file of ``vdi.virtual_size``, which takes room as it is written. SR_FULL if it can never fit."""
+        with self.folder(vdi.SR) as folder:
+            size, format = vdi.virtual_size, format_for(vdi)
+            free = room(folder, vdi.SR, size)
+            with file_call(vdi.SR, vdi, size, free):
+                return self._made(vdi, folder, format, "create", lambda name: self._blank(folder, name, format, size))
+
+    def _blank(self, folder: Folder, name: str, format: str, size: int) -> None:
+        if format == "raw":
+            folder.create(name, size)
+            return
+        with folder.new(name) as descriptor:
+            self.qemu_img.create(descriptor, size)
+
+    def _made(self, vdi: VDI, folder: Folder, format: str, step: str, make: Callable[[str], None]) -> SeenVolume:
+        """Make the file of a new disk, which goes again unless the store comes to know the disk."""
+        name = f"{vdi.uuid}.{format}"
+        if folder.exists(name):
+            raise FileExistsError(name)
+        self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", name)]))
+        try:
+            self.journal.reached(f"{step}: noted")
+            make(name)
+        except BaseException:
+            self.journal.end(vdi.uuid)
+            raise
+        return self._seen(vdi.SR, folder, folder.image(name))
+
+    def doom_volume(self, vdi: VDI) -> None:
+        """Note that the disk is to be destroyed: a start after a crash finishes it. VDI_IN_USE if others rest on it."""
+        with self.folder(vdi.SR) as folder, suppress(VdiMissing), file_call(vdi.SR, vdi):
+            name = name_in(folder, vdi)
+            _require_no_children(folder, name, vdi)
+            self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=False, finish=[("remove", name)]))
+            self.journal.reached("destroy: noted")
+
+    def destroy_volume(self, vdi: VDI) -> None:
+        """Delete the file. One that is gone is no error; VDI_IN_USE if another image is laid over it."""
+        with self.folder(vdi.SR) as folder, suppress(VdiMissing), file_call(vdi.SR, vdi):
+            self.journal.reached("destroy: begun")
+            name = name_in(folder, vdi)
+            _require_no_children(folder, name, vdi)
+            folder.remove(name)
+            self.journal.reached("destroy: removed")
+        self.journal.end(vdi.uuid)
+
+    def resize_volume(self, vdi: VDI, size: int) -> None:
+        """Grow the disk to `size`. VALUE_NOT_SUPPORTED for less than it has. What is new reads as zeroes."""
+        if size < vdi.virtual_size:
+            raise ValueNotSupported("virtual_size", size, "a disk only grows")
+        with self.folder(vdi.SR) as folder:
+            free = room(folder, vdi.SR, size)
+            with file_call(vdi.SR, vdi, size, free):
+                name = name_in(folder, vdi)
+                folder.image(name)
+                _require_no_children(folder, name, vdi)
+                self.journal.reached("resize: begun")
+                if format_of(name) == "raw":
+                    folder.grow(name, size)
+                elif format_of(name) == "qcow2":
+                    _require_as_noted(folder, vdi)
+                    with folder.opened(name, write=True) as descriptor:
+                        if read_head(descriptor).size < size:
+                            self.qemu_img.resize(descriptor, size)
+                            os.fsync(descriptor)
+                else:
+                    raise ValueNotSupported("virtual_size", size, f"images in the format {format_of(name)} do not grow")
+                self.journal.reached("resize: done")
+
+    # --- copies
+
+    def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
+        """Make the file of `target` with the content of `source`, holes kept.
+
+        Where both have the same parent, what `source` has of its own is copied; else all that it shows. `progress` is
+        called with the part done, 0 to 1; what it raises ends the copy, and nothing of it stays.
+        """
+        size = target.virtual_size
+        with self.folder(source.SR) as origin, self.folder(target.SR) as folder:
+            with file_call(source.SR, source):
+                name = name_in(origin, source)
+                image = origin.image(name)
+                if format_of(name) == "raw" and image.size > size:
+                    raise ValueNotSupported("virtual_size", size, "the copy would be smaller than the disk")
+                if source.virtual_size > size:
+                    raise ValueNotSupported("virtual_size", size, "the copy would be smaller than the disk")
+                _require_as_noted(origin, source)
+            layer = target.parent is not None and target.parent is source.parent
+            format = format_of(name) if layer else format_for(target)
+            free = room(folder, target.SR, size)
+
+            def make(new_name: str) -> None:
+                if format_of(name) == format and (layer or source.parent is None) and (format == "raw" or _same(size)):
+                    folder.copy(origin, name, new_name, size if format == "raw" else None, progress)
+                else:
+                    self._convert(origin, source, folder, new_name, format, size, progress)
+
+            def _same(size: int) -> bool:
+                return size == source.virtual_size
+
+            for attempt in range(ATTEMPTS):
+                try:
+                    with file_call(target.SR, target, size, free):
+                        return self._made(target, folder, format, "copy", make)
+                except Written:
+                    if attempt == ATTEMPTS - 1:
+                        raise VdiInUse(source, "copy") from None
+        raise AssertionError("unreachable")
+
+    def _convert(
+        self,
+        origin: Folder,
+        source: VDI,
+        folder: Folder,
+        name: str,
+        format: str,
+        size: int,
+        progress: Callable[[float], None],
+    ) -> None:
+        if format_of(source.location) not in MADE:
+            raise OperationNotAllowed(f"images in the format {format_of(source.location)} are not converted")
+        with ExitStack() as opened:
+            with file_call(source.SR, source):
+                chain = self._layers(origin, source, opened)
+            self.write_image(chain, folder, name, format, size, progress)
+
+    def write_image(
+        self,
+        chain: Sequence[Layer],
+        folder: Folder,
+        name: str,
+        format: str,
+        size: int,
+        progress: Callable[[float], None],
+    ) -> None:
+        """Make a file of `size` bytes with what the chain of images shows. Written if somebody writes to one."""
+        progress(0.0)
+        before = [state(layer.descriptor) for layer in chain]
+        with folder.new(name, "copy") as descriptor:
+            if format == "raw":
+                os.ftruncate(descriptor, size)
+            else:
+                self.qemu_img.create(descriptor, size)
+            self.qemu_img.convert(chain, Layer(descriptor, format), progress, shared=True)
+            if [state(layer.descriptor) for layer in chain] != before:
+                raise Written(name)
+            progress(1.0)
+
+    def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
+        """Make the file of `target` share all blocks of `source`; None where the file system has no such thing."""
+        with self.folder(source.SR) as folder:
+            with file_call(source.SR, source):
+                name = name_in(folder, source)
+                _require_as_noted(folder, source)
+                format = format_of(name)
+                if asked_format(target) not in ("", format) or not folder.can_share(name):
+                    return None
+            with file_call(target.SR, target, target.virtual_size, room(folder, target.SR, 0)):
+                return self._made(
+                    target,
+                    folder,
+                    format,
+                    "reflink",
+                    lambda new: _nothing(folder.copy(folder, name, new, None, _ignore, "reflink")),
+                )
+
+    # --- images over images
+
+    def is_untouched(self, vdi: VDI) -> bool:
+        """Whether the disk has nothing of its own: it shows what its parent does."""
+        if vdi.parent is None or format_of(vdi.location) != "qcow2":
+            return False
+        with self.folder(vdi.SR) as folder, file_call(vdi.SR, vdi):
+            return _untouched(folder, vdi)
+
+    def split_volume(self, vdi: VDI, base: VDI) -> SeenVolume | None:
+        """Make the file of `vdi` the one of `base`, and lay a new image for `vdi` over it.
+
+        Sets where the base is. None where the disk is to be raw, or there is no qemu-img.
+        """
+        if asked_format(vdi) == "raw" or not self.qemu_img.installed or format_of(vdi.location) not in MADE:
+            return None
+        with self.folder(vdi.SR) as folder, file_call(vdi.SR, vdi, 0, room(folder, vdi.SR, 0)):
+            name = name_in(folder, vdi)
+            _require_as_noted(folder, vdi)
+            _require_no_children(folder, name, vdi)
+            format = format_of(name)
+            base_name, new = f"{base.uuid}.{format}", f".{base.uuid}.new"
+            top = name if format == "qcow2" else f"{vdi.uuid}.qcow2"
+            if top != name and folder.exists(top):
+                raise FileExistsError(top)
+            undo: list[Step] = [("remove", top, base_name)] if top != name else []
+            undo += [("restore", base_name, name), ("remove", new)]
+            self.journal.begin(Operation(base.uuid, vdi.SR.uuid, makes=True, undo=undo))
+            try:
+                self.journal.reached("split: noted")
+                with folder.new(new, "overlay") as descriptor:
+                    self.qemu_img.create(descriptor, vdi.virtual_size, below=(base_name, format))
+                self.journal.reached("split: overlay made")
+                folder.rename(name, base_name)
+                self.journal.reached("split: base named")
+                folder.rename(new, top)
+                self.journal.reached("split: overlay named")
+            except BaseException:
+                with suppress(OSError):  # the first error is the one to tell; the next start tries again
+                    _take_steps(folder, undo)
+                    self.journal.end(base.uuid)
+                raise
+            base.location, base.format = str(folder.path / base_name), format
+            return self._seen(vdi.SR, folder, folder.image(top))
+
+    def overlay_volume(self, base: VDI, target: VDI) -> SeenVolume:
+        """Make the file of `target`, laid over the one of `base`, which is in the same storage."""
+        with self.folder(target.SR) as folder, file_call(target.SR, target, 0, room(folder, target.SR, 0)):
+            below = name_in(folder, base)
+            folder.image(below)
+            _require_as_noted(folder, base)
+
+            def make(name: str) -> None:
+                with folder.new(name, "overlay") as descriptor:
+                    self.qemu_img.create(descriptor, target.virtual_size, below=(below, format_of(below)))
+
+            return self._made(target, folder, "qcow2", "overlay", make)
+
+    def merge_volume(
+        self, base: VDI, vdi: VDI, most: int | None, progress: Callable[[float], None]
+    ) -> SeenVolume | None:
+        """Write what `vdi` has of its own into `base`, on which nothing else rests, and make that the file of `vdi`.
+
+        None where images that rest on `vdi` could not follow, and where that is more than `most` bytes. What `progress`
+        raises ends it, and nothing has changed.
+        """
+        with self.folder(vdi.SR) as folder, file_call(vdi.SR, vdi, 0, room(folder, vdi.SR, 0)):
+            name, below = name_in(folder, vdi), name_in(folder, base)
+            format = format_of(below)
+            merged = name if format_of(name) == format else f"{vdi.uuid}.{format}"
+            old = f".{base.uuid}.old"
+            if _resting_on(folder, below) != [name] or (merged != name and _resting_on(folder, name)):
+                return None
+            if most is not None and folder.image(name).used > most and not _untouched(folder, vdi):
+                return None
+            self.journal.reached("merge: begun")
+            self._write_down(folder, base, vdi, progress)
+            self.journal.reached("merge: committed")
+            undo: list[Step] = [("move", merged, below), ("move", old, name)]
+            operation = Operation(base.uuid, vdi.SR.uuid, makes=False, undo=undo, finish=[("remove", old)])
+            self.journal.begin(operation)
+            try:
+                self.journal.reached("merge: noted")
+                folder.rename(name, old)
+                self.journal.reached("merge: overlay aside")
+                folder.rename(below, merged)
+                self.journal.reached("merge: base named")
+            except BaseException:
+                with suppress(OSError):  # the first error is the one to tell; the next start tries again
+                    _take_steps(folder, undo)
+                    self.journal.end(base.uuid)
+                raise
+            return self._seen(vdi.SR, folder, folder.image(merged))
+
+    def _write_down(self, folder: Folder, base: VDI, vdi: VDI, progress: Callable[[float], None]) -> None:
+        """Write what a disk has of its own into its base. Cut off, it can begin again: the disk shows the same."""
+        with ExitStack() as opened:
+            chain = self._layers(folder, vdi, opened, writable=2)
+            top, below = chain[:2]
+            if not _untouched(folder, vdi):
+                self.qemu_img.commit(chain, progress)
+            elif below.format == "raw":
+                if os.fstat(below.descriptor).st_size < vdi.virtual_size:
+                    os.ftruncate(below.descriptor, vdi.virtual_size)
+            elif read_head(below.descriptor).size < read_head(top.descriptor).size:
+                self.qemu_img.resize(below.descriptor, vdi.virtual_size)
+            os.fsync(below.descriptor)
+
+    def _layers(self, folder: Folder, vdi: VDI, opened: ExitStack, writable: int = 0) -> list[Layer]:
+        """The open images of a disk, itself first, each of which is what was noted."""
+        _require_as_noted(folder, vdi)
+        layers: list[Layer] = []
+        one = vdi
+        while True:
+            name = name_in(folder, one)
+            descriptor = opened.enter_context(folder.opened(name, write=len(layers) < writable))
+            layers.append(Layer(descriptor, format_of(name)))
+            if one.parent is None:
+                return layers
+            one = one.parent
+
+    # --- what a crash leaves
+
+    def settle(self, *vdis: VDI) -> None:
+        """The store has what was done: finish it, and note that there is nothing to undo."""
+        for vdi in vdis:
+            operation = self.journal.under_way(vdi.uuid)
+            if operation is None:
+                continue
+            self.journal.reached("settle: begun")
+            try:
+                self._take(vdi.SR, operation.finish)
+            except XenError as error:  # it is done all the same; the next start tries again
+                log.warning("what %r has left behind cannot be cleared away yet: %s", vdi, error)
+                continue
+            self.journal.reached("settle: finished")
+            self.journal.end(vdi.uuid)
+
+    def undo(self, vdi: VDI) -> None:
+        """Undo what was begun and not settled for this disk; where nothing was, that is no error."""
+        operation = self.journal.under_way(vdi.uuid)
+        if operation is not None:
+            self._take(vdi.SR, operation.undo)
+            self.journal.end(vdi.uuid)
+
+    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
+        """Undo or finish what an earlier run left half done. `known` says whether the store has a disk of a uuid."""
+        for operation in self.journal.left(sr.uuid):
+            done = known(operation.disk) is operation.makes
+            self.journal.reached("undo: begun")
+            self._take(sr, operation.finish if done else operation.undo)
+            self.journal.reached("undo: done")
+            self.journal.end(operation.disk)
+
+    def _take(self, sr: SR, steps: Sequence[Step]) -> None:
+        if steps:
+            with self.folder(sr) as folder, file_call(sr):
+                folder.sweep()
+                _take_steps(folder, steps)
+
+
+def _take_steps(folder: Folder, steps: Sequence[Step]) -> None:
+    """Take steps on names: ``remove`` a file, with a third word only where that other one is there; ``move`` one to a
+    name that is free; ``restore`` one in the place of another. Taken again, they do no harm.
+    """
+    for verb, name, *more in steps:
+        if verb == "remove" and all(map(folder.exists, more)) and not _resting_on(folder, name):
+            folder.remove(name)
+        elif verb == "move" and folder.exists(name) and not folder.exists(more[0]):
+            folder.rename(name, more[0])
+        elif verb == "restore" and folder.exists(name):
+            folder.rename(name, more[0], replace=True)
+
+
+def name_in(folder: Folder, vdi: VDI) -> str:
+    """The file of a disk there is; VDI_MISSING if its location is elsewhere."""
+    location = Path(vdi.location)
+    if location.parent != folder.path:
+        raise VdiMissing(vdi.SR, vdi)
+    return location.name
+
+
+def room(folder: Folder, sr: SR, size: int) -> int:
+    """What is free, in bytes. SR_FULL for a disk that alone is larger than the file system; several may overcommit."""
+    with file_call(sr):
+        whole, free = folder.space()
+    if size > whole:
+        raise SrFull(size, free)
+    return free
+
+
+def _ignore(part: float) -> None:
+    """Takes note of no progress."""
+
+
+def _nothing(image: Image) -> None:
+    """Drops what is looked at again anyway."""
+
+
+def _is_name(backing: str) -> bool:
+    """Whether the head of an image names a file of its own folder."""
+    return bool(backing) and "/" not in backing and ":" not in backing and backing not in (".", "..")
+
+
+def _head_or_none(folder: Folder, name: str) -> Head | None:
+    try:
+        with folder.opened(name) as descriptor:
+            return read_head(descriptor)
+    except (NotQcow2, FileNotFoundError):
+        return None
+
+
+def _resting_on(folder: Folder, name: str) -> list[str]:
+    """The images of the folder that say they are laid over this one, by whatever name."""
+    found = []
+    for image in folder.images():
+        if format_of(image.name) == "qcow2" or image.name.startswith("."):
+            head = _head_or_none(folder, image.name)
+            if head is not None and head.backing and head.backing.rsplit("/", 1)[-1] == name:
+                found.append(image.name)
+    return found
+
+
+def _require_no_children(folder: Folder, name: str, vdi: VDI) -> None:
+    if resting := _resting_on(folder, name):
+        raise VdiInUse(vdi, f"be the base of {resting[0]}")
+
+
+def _untouched(folder: Folder, vdi: VDI) -> bool:
+    with folder.opened(name_in(folder, vdi)) as descriptor:
+        return is_untouched(descriptor, read_head(descriptor))
+
+
+def _require_as_noted(folder: Folder, vdi: VDI) -> None:
+    """OPERATION_NOT_ALLOWED for an image whose head says something else than what was noted of it.
+
+    Whoever brought an image may have written any file of the host into its head: a copy would hand that to a guest.
+    """
+    below: VDI | None = vdi
+    while below is not None:
+        name, parent = name_in(folder, below), below.parent
+        wanted = (name_in(folder, parent), format_of(parent.location)) if parent is not None else ("", "")
+        format = format_of(name)
+        if format == "qcow2":
+            try:
+                with folder.opened(name) as descriptor:
+                    head = read_head(descriptor)
+            except NotQcow2:
+                raise OperationNotAllowed(f"the image {name} is not what its name says") from None
+            said = (head.backing, head.backing_format) if head.backing else ("", "")
+            if said != wanted or head.external_data:
+                raise OperationNotAllowed(f"the image {name} needs another file than the agent knows of")
+        elif parent is not None:
+            raise OperationNotAllowed(f"the image {name} cannot rest on another one")
+        below = parent
