@@ -459,6 +459,14 @@ class DeviceDetachRejected(XenError):
 
 
 @dataclass(eq=False)
+class VtpmMaxAmountReached(XenError):
+    """The machine has as many virtual TPMs as it can have."""
+
+    code = "VTPM_MAX_AMOUNT_REACHED"
+    amount: int
+
+
+@dataclass(eq=False)
 class MacInvalid(XenError):
     """A hardware address is six pairs of hexadecimal digits, of one card (not multicast)."""
 
@@ -584,6 +592,73 @@ class VdiMissing(XenError):
     code = "VDI_MISSING"
     sr: object
     vdi: object
+
+
+@dataclass(eq=False)
+class NetworkAlreadyConnected(XenError):
+    """A card of the host carries this network already."""
+
+    code = "NETWORK_ALREADY_CONNECTED"
+    network: object
+    connected_PIF: object
+
+
+@dataclass(eq=False)
+class VlanTagInvalid(XenError):
+    """A VLAN has a number from 1 to 4094."""
+
+    code = "VLAN_TAG_INVALID"
+    VLAN: int
+
+
+@dataclass(eq=False)
+class VlanInUse(XenError):
+    """The host has this VLAN on this card for a purpose of its own."""
+
+    code = "VLAN_IN_USE"
+    device: str
+    vlan: int
+
+
+@dataclass(eq=False)
+class PifVlanExists(XenError):
+    """This VLAN of that card is shown as a PIF already."""
+
+    code = "PIF_VLAN_EXISTS"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifIsVlan(XenError):
+    """The card is a VLAN, on which there can be no other."""
+
+    code = "PIF_IS_VLAN"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifIsPhysical(XenError):
+    """The card is a piece of hardware, which is there for as long as the host has it."""
+
+    code = "PIF_IS_PHYSICAL"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifIsManagementInterface(XenError):
+    """The host's own address is on this card."""
+
+    code = "PIF_IS_MANAGEMENT_INTERFACE"
+    PIF: object
+
+
+@dataclass(eq=False)
+class VifInUse(XenError):
+    """A running machine has a card on this network."""
+
+    code = "VIF_IN_USE"
+    network: object
+    VIF: object
 
 
 @dataclass(eq=False)

@@ -9,12 +9,12 @@ lengths capped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from agent.classes import PBD, SR, VBD, VDI, VIF, VM, Network
+from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Network
 from agent.classes.enums import DomainType, OnCrash, OnNormalExit, PowerState
 
 # --- what is seen
@@ -114,11 +114,25 @@ class SeenDomain:
     actions_after_crash: OnCrash = OnCrash.DESTROY
     disks: Sequence[SeenDisk] = ()
     nics: Sequence[SeenNic] = ()
+    pci: Sequence[str] = ()
+    """The addresses of the PCI devices of the host that it has."""
     consoles: Sequence[SeenConsole] = ()
     guest: GuestReading | None = None
     """None where it does not run, or nothing can be known of it."""
     security_label: str = ""
     """What the hypervisor's security module calls it."""
+
+
+@dataclass(frozen=True)
+class SeenDump:
+    """The memory of a guest that crashed, as a file that is written to its end."""
+
+    location: str
+    """The path."""
+    domain_uuid: str
+    when: datetime
+    size: int
+    allocation: int
 
 
 @dataclass(frozen=True)
@@ -185,11 +199,58 @@ class SeenInterface:
     DNS: str = ""
     IPv6: Sequence[str] = ()
     VLAN: int = -1
+    trunk: str = ""
+    """The card that a VLAN is on."""
     vendor_id: str = ""
     vendor_name: str = ""
     device_id: str = ""
     device_name: str = ""
     pci_bus_path: str = ""
+
+
+@dataclass(frozen=True)
+class SeenPci:
+    """A PCI device of the host. Names are empty where the host has no list of them."""
+
+    address: str
+    """Domain, bus, slot and function as Linux writes them: ``0000:00:1f.2``."""
+    class_code: int = 0
+    """Class and subclass: 16 bits."""
+    class_name: str = ""
+    vendor_id: int = 0
+    vendor_name: str = ""
+    device_id: int = 0
+    device_name: str = ""
+    revision_id: int = 0
+    subsystem_vendor_id: int = 0
+    subsystem_vendor_name: str = ""
+    subsystem_id: int = 0
+    subsystem_name: str = ""
+    driver: str = ""
+    """The host's driver that has it; ``pciback`` for one that is set aside for guests, empty for none."""
+
+
+@dataclass(frozen=True)
+class SeenScsi:
+    """A device on a SCSI adapter of the host."""
+
+    host: int
+    """The number of the adapter."""
+    channel: int
+    target: int
+    lun: int
+    vendor_name: str = ""
+    model: str = ""
+    type_id: int = 0
+    type: str = ""
+    dev_name: str = ""
+    """Its device file, such as ``/dev/sda``; empty for none."""
+    sg_name: str = ""
+    """The device file that takes SCSI commands, such as ``/dev/sg0``; empty for none."""
+    revision: str = ""
+    scsi_id: str = ""
+    """Its name in the world; empty where it has none."""
+    scsi_level: int = 0
 
 
 @dataclass(frozen=True)
@@ -365,6 +426,14 @@ class Domains(Protocol):
     def unplug_vif(self, vif: VIF) -> None:
         """Take the card from the running machine."""
 
+    def plug_pci(self, dpci: DPCI) -> None:
+        """Give the running machine the device. OPERATION_NOT_ALLOWED where the hypervisor cannot."""
+
+    def unplug_pci(self, dpci: DPCI) -> None:
+        """Take the device from the running machine. DEVICE_DETACH_REJECTED if the guest keeps it,
+        DEVICE_ALREADY_DETACHED if it has it no more.
+        """
+
     def set_vcpus(self, vm: VM, number: int) -> None:
         """Change the number of CPUs of the running machine."""
 
@@ -373,6 +442,18 @@ class Domains(Protocol):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         """Change the running machine's share of the processors."""
+
+    def keep_image(self, data: bytes) -> str:
+        """Keep a kernel or ramdisk as a file that the hypervisor can read. Returns its path."""
+
+    def drop_images(self, kept: Collection[str]) -> None:
+        """Remove what keep_image kept, but for these paths and for what has just come."""
+
+    def crash_dumps(self) -> Sequence[SeenDump]:
+        """The memory dumps that crashed guests left. Those of domains that are not known any more are left out."""
+
+    def remove_crash_dump(self, location: str) -> None:
+        """Delete the file. One that is gone is no error; OPERATION_NOT_ALLOWED for one that is no dump."""
 
     def send_sysrq(self, vm: VM, key: str) -> None:
         """Send a magic key to the guest's kernel. VALUE_NOT_SUPPORTED where the hypervisor's library has no way to."""
@@ -495,6 +576,15 @@ class Networks(Protocol):
     def destroy(self, network: Network) -> None:
         """Stop and forget it. One that is gone is no error."""
 
+    def create_vlan(self, device: str, tag: int, bridge: str) -> str:
+        """Make the VLAN on this card of the host, as a port of the bridge. Returns the name of what carries it.
+
+        One that is there already is only made that port. VLAN_IN_USE if the bridge of another network has it.
+        """
+
+    def destroy_vlan(self, device: str) -> None:
+        """Remove what create_vlan returned. One that is gone is no error."""
+
 
 class CpuPools(Protocol):
     """CPU pools. Every domain begins in the first, which the hypervisor has from its start. Pools go by their names."""
@@ -572,6 +662,15 @@ class Node(Protocol):
 
     def interfaces(self) -> Sequence[SeenInterface]:
         """Its network cards: those that can carry a network (no loopback, no guests' ends)."""
+
+    def pci_devices(self) -> Sequence[SeenPci]:
+        """All PCI devices of the machine, also those that a guest has."""
+
+    def scsi_adapters(self) -> Sequence[int]:
+        """The numbers of its SCSI adapters."""
+
+    def scsi_devices(self) -> Sequence[SeenScsi]:
+        """The devices on these adapters."""
 
 
 class Meters(Protocol):

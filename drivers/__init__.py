@@ -13,11 +13,14 @@ from drivers.census import Census
 from drivers.connection import Connection
 from drivers.disk_journal import JOURNAL, DiskJournal
 from drivers.domains import LibvirtDomains
+from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
 from drivers.guests import Guests
+from drivers.images import ImageFolder
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
+from drivers.simulated_host import PlayedVlans, SimulatedNode
 from drivers.simulator import SimulatedDomains
 from drivers.storage import LibvirtStorage
 from drivers.xen import XenDomains
@@ -50,8 +53,10 @@ def _xen(connection: Connection, state: Path) -> Machine:
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
+    dumps, images = DumpFolder(LIBVIRT_FOLDER), ImageFolder(state.absolute() / "images")
+    domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images)
     node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
-    machine = _libvirt(connection, state, XenDomains(connection, xl, census, guests), counters, node)
+    machine = _libvirt(connection, state, domains, counters, node)
     census.start()
     guests.start()
 
@@ -86,11 +91,13 @@ def _libvirt(
 
 
 def _simulated(connection: Connection, state: Path) -> Machine:
+    vlans = PlayedVlans()
+    dumps, images = DumpFolder(state / "dump"), ImageFolder(state.absolute() / "images")
     return Machine(
-        domains=SimulatedDomains(connection),
+        domains=SimulatedDomains(connection, dumps=dumps, images=images),
         storage=SimulatedStorage(connection, state),
-        networks=LibvirtNetworks(connection),
-        node=LibvirtNode(connection, simulated=True),
+        networks=LibvirtNetworks(connection, vlans),
+        node=SimulatedNode(connection, vlans),
         meters=SampledMeters(connection, None),
         close=connection.close,
     )

@@ -59,13 +59,13 @@ def default_routes(table: str) -> dict[str, str]:
     return routes
 
 
-def vlans(config: str) -> dict[str, int]:
-    """The VLAN number by card, from the text of /proc/net/vlan/config."""
+def vlans(config: str) -> dict[str, tuple[int, str]]:
+    """The VLAN number and the card it is on, by what carries it, from the text of /proc/net/vlan/config."""
     found = {}
     for line in config.splitlines():
         columns = [column.strip() for column in line.split("|")]
         if len(columns) == 3 and columns[1].isdecimal():
-            found[columns[0]] = int(columns[1])
+            found[columns[0]] = (int(columns[1]), columns[2])
     return found
 
 
@@ -113,11 +113,11 @@ def interfaces(machine: Surroundings) -> list[SeenInterface]:
     cards = []
     for path in sorted((machine.sys / "class/net").glob("*")):
         if _can_carry_a_network(path, numbers):
-            cards.append(_seen(path, machine, numbers.get(path.name, -1), routes, dns))
+            cards.append(_seen(path, machine, numbers.get(path.name, (-1, "")), routes, dns))
     return cards
 
 
-def _can_carry_a_network(path: Path, numbers: Mapping[str, int]) -> bool:
+def _can_carry_a_network(path: Path, numbers: Mapping[str, tuple[int, str]]) -> bool:
     if path.name in numbers or (path / "bonding").is_dir():
         return True
     if GUEST_END.match(path.name) or content(path / "type") != _ETHERNET or not (path / "device").exists():
@@ -127,7 +127,9 @@ def _can_carry_a_network(path: Path, numbers: Mapping[str, int]) -> bool:
     return (path / "device/subsystem").resolve().name != "xen-backend" and not (path / "device/physfn").exists()
 
 
-def _seen(path: Path, machine: Surroundings, vlan: int, routes: Mapping[str, str], dns: str) -> SeenInterface:
+def _seen(
+    path: Path, machine: Surroundings, vlan: tuple[int, str], routes: Mapping[str, str], dns: str
+) -> SeenInterface:
     master = (path / "master").resolve() if (path / "master").exists() else None
     bridge = master.name if master is not None and (master / "bridge").is_dir() else ""
     # The card that is a port of a bridge has no addresses of its own: the bridge has them.
@@ -146,7 +148,7 @@ def _seen(path: Path, machine: Surroundings, vlan: int, routes: Mapping[str, str
         device=path.name,
         MAC=content(path / "address"),
         MTU=_number(path / "mtu"),
-        physical=vlan < 0 and not (path / "bonding").is_dir(),
+        physical=vlan[0] < 0 and not (path / "bonding").is_dir(),
         carrier=content(path / "carrier") == "1",
         speed=speed if speed in _SPEEDS else 0,
         duplex=content(path / "duplex") == "full",
@@ -156,7 +158,8 @@ def _seen(path: Path, machine: Surroundings, vlan: int, routes: Mapping[str, str
         gateway=routes.get(bearer, ""),
         DNS=dns if bearer in routes else "",
         IPv6=tuple(ipv6),
-        VLAN=vlan,
+        VLAN=vlan[0],
+        trunk=cleaned(vlan[1]),
         vendor_id=vendor_id,
         vendor_name=vendor_name,
         device_id=device_id,

@@ -12,14 +12,14 @@ Over the usual size: one class for one port, of which every method is a few line
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import libvirt
 from lxml import etree
 
-from agent.classes import VBD, VIF, VM
+from agent.classes import DPCI, VBD, VIF, VM
 from agent.classes.enums import DomainType, PowerState, VbdType
 from agent.errors import (
     DeviceAlreadyAttached,
@@ -31,10 +31,12 @@ from agent.errors import (
     VbdNotRemovableMedia,
     VMBadPowerState,
 )
-from agent.ports import SeenDomain
+from agent.ports import SeenDomain, SeenDump
 from drivers import xml, xml_devices, xml_read
 from drivers.connection import Connection
+from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
+from drivers.images import NO_IMAGES, ImageFolder
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +69,18 @@ _KEY_HOLD_MILLISECONDS = 100
 class LibvirtDomains:
     """The port ``agent.ports.Domains``."""
 
-    def __init__(self, connection: Connection, *, kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
+        dumps: DumpFolder = NO_DUMPS,
+        images: ImageFolder = NO_IMAGES,
+    ) -> None:
         self._connection = connection
-        self._kernel_folders = tuple(kernel_folders)
+        self._kernel_folders = (*kernel_folders, *images.folders)
+        self._images = images
+        self._dumps = dumps
         self._watchers: list[Callable[[str | None], None]] = []
         self._registrations: list[int] = []
         connection.on_connect(self._register)
@@ -187,9 +198,10 @@ class LibvirtDomains:
         with translated(vm, connection=self._connection):
             domain = self._find(self._connection.handle, vm.uuid)
             if domain is None:
-                xml.build(vm, xml.safe_name(vm), kernel_folders=self._kernel_folders)
+                root = xml.build(vm, xml.safe_name(vm), kernel_folders=self._kernel_folders)
             else:
-                self._merged(vm, domain)
+                root, _ = self._merged(vm, domain)
+        xml_devices.require_no_tpm(vm, root)
 
     def _merged(self, vm: VM, domain: libvirt.virDomain) -> tuple[etree._Element, bool]:
         """The definition as the machine wants it, and whether that is another than it has."""
@@ -308,6 +320,7 @@ class LibvirtDomains:
                 domain.destroy()
         self.define(vm)
         with self._acting(vm, PowerState.HALTED, long=True) as domain:
+            xml_devices.require_no_tpm(vm, xml_read.parse(domain.XMLDesc(DEFINITION)))
             try:
                 self._boot(domain, paused=paused or cap is not None)
             except libvirt.libvirtError as error:
@@ -333,11 +346,15 @@ class LibvirtDomains:
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
 
     def _explain_failed_start(self, vm: VM, domain: libvirt.virDomain, error: libvirt.libvirtError) -> None:
-        """VM_BAD_POWER_STATE or HOST_NOT_ENOUGH_FREE_MEMORY where that is the reason.
+        """VM_BAD_POWER_STATE, HOST_NOT_ENOUGH_FREE_MEMORY or OPERATION_NOT_ALLOWED where that is the reason.
 
         libvirt 9.0.0 on Xen says 55 "Domain is already running" while a guest reboots, when its state reads as shut
-        off, and 1 "libxenlight failed to create new domain" for all else, with the reason in a log of its own.
+        off, and 1 "libxenlight failed to create new domain" for all else, with the reason in a log of its own. Only
+        where it fails before Xen is asked, it tells: 55 "PCI device 0000:00:10.0 is in use by driver xenlight, domain
+        x", and 1 "Unable to reset PCI device 0000:00:1f.3: no FLR, PM reset or bus reset available".
         """
+        if vm.DPCIs and "PCI device" in (error.get_error_message() or ""):
+            raise OperationNotAllowed(error.get_error_message()) from error
         if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
             raise VMBadPowerState(vm, "halted", "running") from error
         if error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR:
@@ -461,6 +478,29 @@ class LibvirtDomains:
                 raise DeviceAlreadyDetached(vif)
             self._take(domain, nic, vif)
 
+    def plug_pci(self, dpci: DPCI) -> None:
+        """Give the running machine the device of the host. OPERATION_NOT_ALLOWED where Xen or libvirt cannot."""
+        hostdev = xml_devices.pci_element(dpci)
+        with self._acting(dpci.VM, *ALIVE, long=True, subject=dpci, field="PPCI", value=dpci.PPCI.name) as domain:
+            try:
+                self._give(domain, hostdev, dpci, lambda: self._live_pci(domain, dpci))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in _REFUSED_CODES and domain.isActive():
+                    raise OperationNotAllowed(f"{dpci.PPCI.name}: {error.get_error_message()}") from error
+                raise
+
+    def unplug_pci(self, dpci: DPCI) -> None:
+        """Take the device of the host from the running machine."""
+        with self._acting(dpci.VM, *ALIVE, long=True, subject=dpci, field="PPCI", value=dpci.PPCI.name) as domain:
+            hostdev = self._live_pci(domain, dpci)
+            if hostdev is None:
+                raise DeviceAlreadyDetached(dpci)
+            self._take(domain, hostdev, dpci)
+
+    def _live_pci(self, domain: libvirt.virDomain, dpci: DPCI) -> etree._Element | None:
+        devices = xml_read.pci_devices(self._tree(domain))
+        return next((hostdev for hostdev in devices if xml_read.pci_address_of(hostdev) == dpci.PPCI.name), None)
+
     def _live_disk(self, domain: libvirt.virDomain, vbd: VBD) -> etree._Element | None:
         target = xml.device_name(vbd)
         return next((disk for disk in xml_read.disks(self._tree(domain)) if xml_read.target_of(disk) == target), None)
@@ -473,7 +513,7 @@ class LibvirtDomains:
         self,
         domain: libvirt.virDomain,
         device: etree._Element,
-        owner: VBD | VIF,
+        owner: VBD | VIF | DPCI,
         present: Callable[[], etree._Element | None],
     ) -> None:
         if present() is not None:
@@ -486,7 +526,7 @@ class LibvirtDomains:
                 raise DeviceAlreadyAttached(owner) from error
             raise
 
-    def _take(self, domain: libvirt.virDomain, device: etree._Element, owner: VBD | VIF) -> None:
+    def _take(self, domain: libvirt.virDomain, device: etree._Element, owner: VBD | VIF | DPCI) -> None:
         try:
             self._detach(domain, device)
         except libvirt.libvirtError as error:
@@ -502,6 +542,42 @@ class LibvirtDomains:
 
     def _update(self, domain: libvirt.virDomain, device: etree._Element) -> None:
         domain.updateDeviceFlags(_text(device), LIVE)
+
+    # --- kernels that clients sent
+
+    def keep_image(self, data: bytes) -> str:
+        """Keep a kernel or ramdisk as a file. Returns its path."""
+        return self._images.keep(data)
+
+    def drop_images(self, kept: Collection[str]) -> None:
+        """Remove what was kept, but for these paths and for what has just come."""
+        self._images.drop_all_but(kept)
+
+    # --- what crashed guests leave
+
+    def crash_dumps(self) -> Sequence[SeenDump]:
+        """The memory dumps that crashed guests left, those aside that are being written.
+
+        libvirt 9.0.0 names a file for the domain, and says that the domain is shut off, and active, until the file is
+        written to its end: two thirds of a minute for 128 MiB in the emulated host.
+        """
+        found = []
+        for file in self._dumps.files():
+            with translated(connection=self._connection):
+                try:
+                    domain = self._connection.handle.lookupByName(file.domain)
+                    if domain.isActive() and self._state(domain, True) not in ALIVE:
+                        continue
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                        raise
+                    continue
+            found.append(SeenDump(str(file.path), domain.UUIDString(), file.when, file.size, file.allocation))
+        return found
+
+    def remove_crash_dump(self, location: str) -> None:
+        """Delete the file of a dump. One that is gone is no error."""
+        self._dumps.remove(location)
 
     # --- sizes and signals of a running machine
 

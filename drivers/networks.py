@@ -20,6 +20,7 @@ from agent.ports import SeenNetwork
 from drivers.connection import Connection
 from drivers.failures import translated
 from drivers.text import cleaned
+from drivers.vlans import Vlans
 
 STANDARD_MTU = 1500
 
@@ -30,8 +31,9 @@ _BRIDGE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 class LibvirtNetworks:
     """The port Networks over any libvirt connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, vlans: Vlans | None = None) -> None:
         self.connection = connection
+        self._vlans = vlans or Vlans()
         self._naming = threading.Lock()
         """From finding a free name of a bridge until the network that has it is defined."""
 
@@ -74,6 +76,15 @@ class LibvirtNetworks:
                 found.destroy()
             if persistent:
                 found.undefine()
+
+    def create_vlan(self, device: str, tag: int, bridge: str) -> str:
+        """Make the VLAN on this card of the host, as a port of the bridge. Returns the name of what carries it."""
+        with self._naming:
+            return self._vlans.create(device, tag, bridge)
+
+    def destroy_vlan(self, device: str) -> None:
+        """Remove a VLAN. One that is gone is no error."""
+        self._vlans.destroy(device)
 
     def _find(self, uuid: str) -> libvirt.virNetwork | None:
         try:

@@ -1,4 +1,4 @@
-"""The host: what it is, its processors and its network cards.
+"""The host: what it is, its processors, its network cards and other devices.
 
 On Xen the control domain sees a part of the machine only, so processors and memory are what the hypervisor says; the
 name, the addresses and the cards are the control domain's. What changes while the host runs is in ``meters``.
@@ -20,12 +20,13 @@ import libvirt
 import psutil
 from lxml import etree
 
-from agent.ports import Control, CpuPools, SeenCpu, SeenHost, SeenInterface
-from drivers import cards
+from agent.ports import Control, CpuPools, SeenCpu, SeenHost, SeenInterface, SeenPci, SeenScsi
+from drivers import cards, scsi
 from drivers.connection import Connection
 from drivers.control import HostControl, NoControl, SimulatedControl
 from drivers.cpu_pools import SimulatedCpuPools, XlCpuPools
 from drivers.failures import translated
+from drivers.pci import PciBus
 from drivers.text import cleaned, content
 from drivers.xl import Xl
 
@@ -117,6 +118,7 @@ class LibvirtNode:
     """Where the files of the machine are."""
 
     def __post_init__(self) -> None:
+        self._pci = PciBus(self.root / "sys", self.root / "usr/share")
         self.cpu_pools: CpuPools = (
             SimulatedCpuPools(self._numbers, self._running) if self.simulated else XlCpuPools(self.xl)
         )
@@ -190,6 +192,18 @@ class LibvirtNode:
     def interfaces(self) -> Sequence[SeenInterface]:
         """Its network cards: hardware, bonds and VLANs. A sandbox may have none."""
         return cards.interfaces(self._surroundings())
+
+    def pci_devices(self) -> Sequence[SeenPci]:
+        """All PCI devices, as the control domain's Linux shows them."""
+        return self._pci.devices()
+
+    def scsi_adapters(self) -> Sequence[int]:
+        """The numbers of the SCSI adapters."""
+        return scsi.adapters(self.root / "sys")
+
+    def scsi_devices(self) -> Sequence[SeenScsi]:
+        """The devices on these adapters."""
+        return scsi.devices(self.root / "sys")
 
     def _surroundings(self) -> cards.Surroundings:
         addresses = {

@@ -15,18 +15,33 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 import libvirt
 from lxml import etree
 
 from agent.classes import VM
-from agent.classes.enums import OnNormalExit, PowerState
-from agent.errors import DeviceAlreadyDetached, XenError
+from agent.classes.enums import DomainType, OnNormalExit, PowerState
+from agent.errors import DeviceAlreadyDetached, OperationNotAllowed, XenError
 from agent.ports import Domains, SeenDomain
 from drivers import xml, xml_read
 from drivers.connection import Connection
 from drivers.domains import ALIVE, DEFINITION, LibvirtDomains
+from drivers.dumps import NO_DUMPS, DumpFolder
+from drivers.images import NO_IMAGES, ImageFolder
+from drivers.simulated_host import NOT_RESETTABLE
+
+PLAYED_DUMP = b"\x7fELF\x02\x01\x01" + bytes(1017)
+"""How a core begins, and nothing of a memory that is not there."""
+PLUGGED = ("disk", "interface", "hostdev")
+"""The devices that can be plugged into a running machine."""
+_NAMES: Mapping[str, Callable[[etree._Element], str]] = {
+    "disk": xml_read.target_of,
+    "interface": xml_read.mac_of,
+    "hostdev": xml_read.pci_address_of,
+}
+"""What tells one device of a kind from another."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,8 +115,15 @@ class _Overlay:
 class SimulatedDomains(LibvirtDomains):
     """The port ``agent.ports.Domains`` on ``test:///``."""
 
-    def __init__(self, connection: Connection, *, kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS) -> None:
-        super().__init__(connection, kernel_folders=kernel_folders)
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
+        dumps: DumpFolder = NO_DUMPS,
+        images: ImageFolder = NO_IMAGES,
+    ) -> None:
+        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images)
         self.failures = FailurePlan()
         self._overlays: dict[str, _Overlay] = {}
         self._changing = threading.RLock()
@@ -127,7 +149,7 @@ class SimulatedDomains(LibvirtDomains):
                 return root
             devices = root.find("devices")
             if devices is not None:
-                for device in (*devices.findall("disk"), *devices.findall("interface")):
+                for device in [item for item in devices if item.tag in PLUGGED]:
                     devices.remove(device)
                 devices.extend(copy.deepcopy(overlay.devices))
             return root
@@ -155,6 +177,7 @@ class SimulatedDomains(LibvirtDomains):
     def _boot(self, domain: libvirt.virDomain, *, paused: bool) -> None:
         # createWithFlags(START_PAUSED): 8 "unsupported flags (0x1) in function testDomainCreateWithFlags" (9.0.0).
         with self._changing:
+            self._boot_devices(domain)
             domain.create()
             if paused:
                 domain.suspend()
@@ -186,6 +209,23 @@ class SimulatedDomains(LibvirtDomains):
             else:
                 domain.destroy()
 
+    def send_sysrq(self, vm: VM, key: str) -> None:
+        """Send a magic key, which no guest is there to feel; but ``c`` crashes it, as it does a Linux."""
+        super().send_sysrq(vm, key)
+        if key == "c":
+            self.crash(vm)
+
+    def crash(self, vm: VM) -> None:
+        """Have the guest crash. What becomes of it its definition says; one that is to be preserved is gone, too."""
+        with self._acting(vm, PowerState.RUNNING) as domain, self._changing:
+            action = xml_read.text_at(self._tree(domain), "on_crash")
+            if action.startswith("coredump"):
+                self._dumps.write(domain.name(), datetime.now(), PLAYED_DUMP)
+            if action.endswith("restart"):
+                self._restart(domain)
+            else:
+                domain.destroy()
+
     def send_trigger(self, vm: VM, trigger: str) -> None:
         """Send ``nmi``, which no guest is there to feel, or ``reset``; reset() itself would do nothing (9.0.0)."""
         if trigger != "reset":
@@ -211,11 +251,17 @@ class SimulatedDomains(LibvirtDomains):
         overlay = self._overlay(domain)
         if overlay.devices is None:
             root = self._tree(domain)
-            overlay.devices = [*root.iterfind("devices/disk"), *root.iterfind("devices/interface")]
+            overlay.devices = [item for item in root.iterfind("devices/*") if item.tag in PLUGGED]
         return overlay.devices
 
     def _attach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
         with self._changing:
+            if device.tag == "hostdev":
+                address = xml_read.pci_address_of(device)
+                self._require_to_give(address)
+                started = xml_read.parse(domain.XMLDesc(0))
+                if xml_read.kind_of(started) is not DomainType.HVM and not list(xml_read.pci_devices(started)):
+                    raise OperationNotAllowed(f"{address}: a PV guest that was started without one has no PCI bus")
             self._live_devices(domain).append(copy.deepcopy(device))
 
     def _detach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
@@ -228,6 +274,18 @@ class SimulatedDomains(LibvirtDomains):
             devices = self._live_devices(domain)
             devices[devices.index(_counterpart(devices, device))] = copy.deepcopy(device)
 
+    def _boot_devices(self, domain: libvirt.virDomain) -> None:
+        """Refuse PCI devices of the definition that could not be given to the domain, as libvirt does on Xen."""
+        for hostdev in xml_read.pci_devices(xml_read.parse(domain.XMLDesc(DEFINITION))):
+            self._require_to_give(xml_read.pci_address_of(hostdev))
+
+    def _require_to_give(self, address: str) -> None:
+        if address in NOT_RESETTABLE:
+            raise OperationNotAllowed(f"Unable to reset PCI device {address}: no FLR, PM reset or bus reset available")
+        for other in self._connection.handle.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            if address in map(xml_read.pci_address_of, xml_read.pci_devices(self._tree(other))):
+                raise OperationNotAllowed(f"PCI device {address} is in use by domain {other.name()}")
+
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         """Change the running machine's share; the driver knows no cap and forgets the weight (9.0.0)."""
         with self._acting(vm, *ALIVE) as domain, self._changing:
@@ -236,10 +294,12 @@ class SimulatedDomains(LibvirtDomains):
 
 
 def _counterpart(devices: Sequence[etree._Element], wanted: etree._Element) -> etree._Element:
-    """The device that `wanted` names: the disk of the same target, the card of the same address."""
+    """The device that `wanted` names: the disk of the same target, the card or PCI device of the same address."""
     for device in devices:
-        if device.tag == wanted.tag:
-            name = xml_read.target_of if device.tag == "disk" else xml_read.mac_of
-            if name(device) == name(wanted):
-                return device
-    raise DeviceAlreadyDetached(xml_read.target_of(wanted) or xml_read.mac_of(wanted))
+        if device.tag == wanted.tag and _name_of(device) == _name_of(wanted):
+            return device
+    raise DeviceAlreadyDetached(_name_of(wanted))
+
+
+def _name_of(device: etree._Element) -> str:
+    return _NAMES[str(device.tag)](device)

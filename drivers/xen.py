@@ -23,8 +23,10 @@ from drivers import xml
 from drivers.census import CONTROL_DOMAIN, Census
 from drivers.connection import Connection
 from drivers.domains import ALIVE, LibvirtDomains
+from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.guests import Guests
+from drivers.images import NO_IMAGES, ImageFolder
 from drivers.xl import Xl, XlDomain
 
 log = logging.getLogger(__name__)
@@ -45,8 +47,10 @@ class XenDomains(LibvirtDomains):
         guests: Guests,
         *,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
+        dumps: DumpFolder = NO_DUMPS,
+        images: ImageFolder = NO_IMAGES,
     ) -> None:
-        super().__init__(connection, kernel_folders=kernel_folders)
+        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images)
         self._xl = xl
         self._census = census
         self._guests = guests

@@ -24,6 +24,7 @@ from drivers.tree import child, drop, same, set_attribute, set_text
 from drivers.xml_devices import (
     apply_disks,
     apply_nics,
+    apply_pci,
     device_name,
     disk_element,
     domain_type_of,
@@ -164,6 +165,7 @@ def _apply(vm: VM, root: etree._Element, bridge_of: Callable[[etree._Element], s
     _apply_label(vm, root)
     apply_disks(vm, root)
     apply_nics(vm, root, bridge_of, whole=whole)
+    apply_pci(vm, root)
 
 
 def _apply_names(vm: VM, root: etree._Element, whole: bool) -> None:
@@ -242,7 +244,7 @@ def _apply_kernel(vm: VM, root: etree._Element, folders: Sequence[str]) -> None:
     os = child(root, "os", _ROOT_ORDER)
     direct = bool(vm.PV_kernel)
     for tag, field, path in (("kernel", "PV_kernel", vm.PV_kernel), ("initrd", "PV_ramdisk", vm.PV_ramdisk)):
-        path = path if direct else ""
+        path = (path.removeprefix("file://") if path.startswith("file:///") else path) if direct else ""
         if path != (os.findtext(tag) or ""):
             _check_path(field, path, folders)
             set_text(os, tag, path, _OS_ORDER)

@@ -1,4 +1,5 @@
-"""The disks, CD drives and network cards of a domain: their names in the guest, and their XML. Pure functions.
+"""The disks, CD drives, network cards and PCI devices of a domain: their names in the guest, and their XML. Pure
+functions.
 
 Only what libvirt's Xen driver honours is written; what it would take and not do is refused with VALUE_NOT_SUPPORTED. A
 device that a definition has already keeps what no field of ours says. The rest of a domain is ``xml``'s business.
@@ -11,12 +12,12 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from agent.classes import VBD, VIF, VM
+from agent.classes import DPCI, VBD, VIF, VM
 from agent.classes.enums import DomainType, VbdMode, VbdType, VifLockingMode
 from agent.errors import DeviceAlreadyExists, InvalidDevice, MacInvalid, ValueNotSupported
 from drivers.text import cleaned
 from drivers.tree import child, drop, set_attribute
-from drivers.xml_read import PATH_LIMIT, disks, interfaces, mac_of, source_of, target_of
+from drivers.xml_read import PATH_LIMIT, disks, interfaces, mac_of, pci_address_of, pci_devices, source_of, target_of
 
 _DISK_ORDER = ("driver", "source", "backingStore", "target", "readonly", "shareable")
 _NIC_ORDER = ("mac", "source", "target", "model", "bandwidth")
@@ -291,3 +292,50 @@ def apply_nics(vm: VM, root: etree._Element, bridge_of: Callable[[etree._Element
     place = max((index + 1 for index, item in enumerate(devices) if item.tag in ahead), default=0)
     for offset, nic in enumerate(ordered):
         devices.insert(place + offset, nic)
+
+
+# --- PCI devices of the host
+
+
+def pci_element(dpci: DPCI) -> etree._Element:
+    """A PCI device of the host, which libvirt takes from the host's driver and gives back to it."""
+    place = dpci.PPCI
+    hostdev = etree.Element("hostdev", mode="subsystem", type="pci", managed="yes")
+    etree.SubElement(
+        etree.SubElement(hostdev, "source"),
+        "address",
+        domain=f"0x{place.domain:04x}",
+        bus=f"0x{place.bus:02x}",
+        slot=f"0x{place.slot:02x}",
+        function=f"0x{place.func:x}",
+    )
+    return hostdev
+
+
+def apply_pci(vm: VM, root: etree._Element) -> None:
+    """Make the PCI devices in the definition those that the machine was given; passed-through USB devices stay."""
+    if vm.DPCIs and domain_type_of(vm) is DomainType.PVH:
+        raise ValueNotSupported(
+            "DPCIs", vm.DPCIs[0].PPCI.name, "Xen gives no PCI device to a PVH guest; PV or HVM have one"
+        )
+    devices = child(root, "devices")
+    present = {pci_address_of(hostdev): hostdev for hostdev in pci_devices(root)}
+    wanted = {dpci.PPCI.name: dpci for dpci in vm.DPCIs}
+    for address, hostdev in present.items():
+        if address not in wanted:
+            devices.remove(hostdev)
+    for address, dpci in sorted(wanted.items()):
+        if address not in present:
+            devices.append(pci_element(dpci))
+
+
+# --- what Xen has not
+
+
+def require_no_tpm(vm: VM, root: etree._Element) -> None:
+    """VALUE_NOT_SUPPORTED for a machine that is to have a TPM, which the Xen driver takes and ignores (libvirt
+    9.0.0).
+    """
+    if vm.VTPMs or root.find("devices/tpm") is not None:
+        wanted = vm.VTPMs[0].ref if vm.VTPMs else "a TPM in the definition"
+        raise ValueNotSupported("VTPMs", wanted, "libvirt's Xen driver ignores a TPM, and the guest would have none")

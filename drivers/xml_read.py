@@ -121,6 +121,26 @@ def interfaces(root: etree._Element) -> Iterator[etree._Element]:
             yield interface
 
 
+def pci_address_of(hostdev: etree._Element) -> str:
+    """The address of a PCI device of the host that the domain has, as Linux writes it; empty for another device."""
+    if (hostdev.get("mode"), hostdev.get("type")) != ("subsystem", "pci"):
+        return ""
+    place = hostdev.find("source/address")
+    texts = [] if place is None else [place.get(name, "0") for name in ("domain", "bus", "slot", "function")]
+    try:
+        domain, bus, slot, function = (int(text, 0) for text in texts)
+    except ValueError:
+        return ""
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function:x}"
+
+
+def pci_devices(root: etree._Element) -> Iterator[etree._Element]:
+    """The PCI devices of the host that the domain has."""
+    for hostdev in root.iterfind("devices/hostdev"):
+        if pci_address_of(hostdev):
+            yield hostdev
+
+
 def see_disk(disk: etree._Element) -> SeenDisk:
     """One disk or drive."""
     driver = disk.find("driver")
@@ -241,6 +261,7 @@ def read(root: etree._Element, power_state: PowerState, *, persistent: bool = Tr
         actions_after_crash=CRASH_ACTIONS.get(text_at(root, "on_crash"), OnCrash.DESTROY),
         disks=tuple(see_disk(disk) for disk in disks(root)),
         nics=tuple(see_nic(interface) for interface in interfaces(root)),
+        pci=tuple(pci_address_of(hostdev) for hostdev in pci_devices(root)),
         consoles=tuple(_consoles(root)) if active else (),
         security_label=read_label(root),
     )

@@ -5,15 +5,15 @@ alone.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from agent.classes import PBD, SR, VBD, VDI, VIF, VM, Network
+from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Network
 from agent.classes.devices import name_of
 from agent.classes.enums import PowerState, VbdType
 from agent.classes.lifecycle import small
-from agent.errors import SrFull, SrUnknownDriver, ValueNotSupported, VMBadPowerState, XenError
+from agent.errors import DeviceAlreadyDetached, SrFull, SrUnknownDriver, ValueNotSupported, VMBadPowerState, XenError
 from agent.ports import (
     DomainReading,
     HostReading,
@@ -24,11 +24,14 @@ from agent.ports import (
     SeenCpuPool,
     SeenDisk,
     SeenDomain,
+    SeenDump,
     SeenHost,
     SeenInterface,
     SeenNetwork,
     SeenNic,
+    SeenPci,
     SeenPool,
+    SeenScsi,
     SeenSecurity,
     SeenVolume,
 )
@@ -37,6 +40,8 @@ from drivers.cpu_pools import SimulatedCpuPools
 GIB = 2**30
 LOCAL = "11111111-1111-4111-8111-111111111111"
 LAN = "22222222-2222-4222-8222-222222222222"
+SPARE = "0000:00:10.0"
+"""The address of a PCI device that the host has no use for."""
 Hook = Callable[[], None]
 
 
@@ -66,6 +71,8 @@ class FakeDomains(Failing):
         super().__init__()
         self.known: dict[str, SeenDomain] = {}
         self.saved: set[str] = set()
+        self.images: dict[str, bytes] = {}
+        self.dumps: list[SeenDump] = []
         self.domids = itertools.count(1)
         self.changed: Callable[[str | None], None] = lambda uuid: None
 
@@ -156,6 +163,19 @@ class FakeDomains(Failing):
         seen = self.known[vif.VM.uuid]
         self.known[vif.VM.uuid] = replace(seen, nics=tuple(nic for nic in seen.nics if nic.MAC != vif.MAC))
 
+    def plug_pci(self, dpci: DPCI) -> None:
+        self.meet("plug_pci")
+        seen = self.known[dpci.VM.uuid]
+        self.known[dpci.VM.uuid] = replace(seen, pci=(*seen.pci, dpci.PPCI.name))
+
+    def unplug_pci(self, dpci: DPCI) -> None:
+        self.meet("unplug_pci")
+        seen = self.known[dpci.VM.uuid]
+        if dpci.PPCI.name not in seen.pci:
+            raise DeviceAlreadyDetached(dpci)
+        left = tuple(address for address in seen.pci if address != dpci.PPCI.name)
+        self.known[dpci.VM.uuid] = replace(seen, pci=left)
+
     def set_vcpus(self, vm: VM, number: int) -> None:
         self.meet("set_vcpus")
         self.known[vm.uuid] = replace(self.known[vm.uuid], VCPUs=number)
@@ -166,6 +186,24 @@ class FakeDomains(Failing):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         self.meet("set_scheduler")
+
+    def keep_image(self, data: bytes) -> str:
+        self.meet("keep_image")
+        path = f"/images/{len(data)}"
+        self.images[path] = data
+        return path
+
+    def drop_images(self, kept: Collection[str]) -> None:
+        self.meet("drop_images")
+        self.images = {path: data for path, data in self.images.items() if path in kept}
+
+    def crash_dumps(self) -> Sequence[SeenDump]:
+        self.meet("crash_dumps")
+        return list(self.dumps)
+
+    def remove_crash_dump(self, location: str) -> None:
+        self.meet("remove_crash_dump")
+        self.dumps = [dump for dump in self.dumps if dump.location != location]
 
     def send_sysrq(self, vm: VM, key: str) -> None:
         raise ValueNotSupported("key", key, "this machine has no kernel")
@@ -201,6 +239,7 @@ class FakeDomains(Failing):
             memory=vm.memory_dynamic_max,
             disks=tuple(self._disk(vbd) for vbd in vm.VBDs),
             nics=tuple(SeenNic(vif.MAC, vif.network.bridge) for vif in vm.VIFs),
+            pci=tuple(dpci.PPCI.name for dpci in vm.DPCIs),
         )
 
 
@@ -346,8 +385,9 @@ class FakeStorage(Failing):
 
 
 class FakeNetworks(Failing):
-    def __init__(self) -> None:
+    def __init__(self, node: FakeNode) -> None:
         super().__init__()
+        self.node = node
         self.known: dict[str, SeenNetwork] = {LAN: SeenNetwork(LAN, "lan", "xenbr0", True)}
 
     def list(self) -> Sequence[SeenNetwork]:
@@ -363,6 +403,18 @@ class FakeNetworks(Failing):
     def destroy(self, network: Network) -> None:
         self.meet("destroy")
         self.known.pop(network.uuid, None)
+
+    def create_vlan(self, device: str, tag: int, bridge: str) -> str:
+        self.meet("create_vlan")
+        [trunk] = [seen for seen in self.node.seen_interfaces if seen.device == device]
+        name = f"{device}.{tag}"
+        vlan = replace(trunk, device=name, physical=False, bridge=bridge, IP="", VLAN=tag, trunk=device)
+        self.node.seen_interfaces = [*(seen for seen in self.node.seen_interfaces if seen.device != name), vlan]
+        return name
+
+    def destroy_vlan(self, device: str) -> None:
+        self.meet("destroy_vlan")
+        self.node.seen_interfaces = [seen for seen in self.node.seen_interfaces if seen.device != device]
 
 
 class FakeCpuPools(Failing, SimulatedCpuPools):
@@ -429,6 +481,28 @@ class FakeNode(Failing):
             SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")
         ]
 
+        self.seen_pci = [
+            SeenPci("0000:00:00.0", 0x0600, "Host bridge", 0x8086),
+            SeenPci("0000:00:03.0", 0x0100, "SCSI storage controller", 0x1AF4, driver="virtio-pci"),
+            SeenPci(SPARE, 0x0200, "Ethernet controller", 0x8086, "Intel Corporation", 0x10D3, "82574L"),
+            SeenPci("0000:04:00.0", 0x0200, "Ethernet controller", 0x8086, device_id=0x10C9, driver="pciback"),
+            SeenPci("0000:04:00.1", 0x0200, "Ethernet controller", 0x8086, device_id=0x10C9, driver="pciback"),
+        ]
+        self.seen_scsi = [SeenScsi(2, 0, 0, 0, "ATA", "a disk", 0, "disk", "/dev/sda", "/dev/sg0")]
+        self.seen_adapters = [2, 3]
+
+    def pci_devices(self) -> Sequence[SeenPci]:
+        self.meet("pci_devices")
+        return list(self.seen_pci)
+
+    def scsi_adapters(self) -> Sequence[int]:
+        self.meet("scsi_adapters")
+        return list(self.seen_adapters)
+
+    def scsi_devices(self) -> Sequence[SeenScsi]:
+        self.meet("scsi_devices")
+        return list(self.seen_scsi)
+
     def host(self) -> SeenHost:
         self.meet("host")
         return SeenHost(
@@ -484,8 +558,8 @@ class FakeMachine:
     def __init__(self) -> None:
         self.domains = FakeDomains()
         self.storage = FakeStorage()
-        self.networks = FakeNetworks()
         self.node = FakeNode(self.domains)
+        self.networks = FakeNetworks(self.node)
         self.meters = FakeMeters(self.domains)
 
     def ports(self) -> Machine:

@@ -28,22 +28,7 @@ API: Api = sealed()
 
 ABSENT = "is not served"
 
-MISSING: frozenset[str] = frozenset(
-    {
-        "DPCI",
-        "DSCSI",
-        "DSCSI_HBA",
-        "PPCI",
-        "PSCSI",
-        "PSCSI_HBA",
-        "VTPM",
-        "crashdump",
-        "NETWORK_ALREADY_CONNECTED",
-        "PIF_IS_PHYSICAL",
-        "VLAN_TAG_INVALID",
-        "PIF.create_VLAN",
-    }
-)
+MISSING: frozenset[str] = frozenset()
 """What this build does not serve yet: classes with all they have, messages, errors. It only ever gets shorter: a test
 fails when something of it is there. When all is there, it goes.
 """

@@ -37,6 +37,7 @@ AT_HOME = {
     "libvirt_lxc": ("drivers",),
     "libvirt_qemu": ("drivers",),
     "psutil": ("drivers",),
+    "pyroute2": ("drivers",),
     "aiohttp": ("agent.rpc", "agent.http"),
     "lxml": ("drivers", "agent.rpc"),
 }

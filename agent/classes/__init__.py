@@ -2,16 +2,22 @@
 
 from agent.classes.console import Console
 from agent.classes.cpu_pool import CpuPool
+from agent.classes.crashdump import Crashdump
 from agent.classes.debug import Debug
+from agent.classes.dpci import DPCI
+from agent.classes.dscsi import DSCSI, DSCSIHBA
 from agent.classes.event import Event
 from agent.classes.host import Host
 from agent.classes.host_cpu import HostCpu
 from agent.classes.host_metrics import HostMetrics
 from agent.classes.network import Network
 from agent.classes.pbd import PBD
+from agent.classes.pci import PCI
 from agent.classes.pif import PIF
 from agent.classes.pif_metrics import PIFMetrics
 from agent.classes.pool import Pool
+from agent.classes.ppci import PPCI
+from agent.classes.pscsi import PSCSI, PSCSIHBA
 from agent.classes.session import Session
 from agent.classes.sr import SR
 from agent.classes.task import Task
@@ -24,19 +30,29 @@ from agent.classes.vif_metrics import VIFMetrics
 from agent.classes.vm import VM
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
+from agent.classes.vtpm import VTPM
 from agent.classes.xs_policy import ACMPolicy, XSPolicy
 
 __all__ = [
+    "DPCI",
+    "DSCSI",
+    "DSCSIHBA",
     "PBD",
+    "PCI",
     "PIF",
+    "PPCI",
+    "PSCSI",
+    "PSCSIHBA",
     "SR",
     "VBD",
     "VDI",
     "VIF",
     "VM",
+    "VTPM",
     "ACMPolicy",
     "Console",
     "CpuPool",
+    "Crashdump",
     "Debug",
     "Event",
     "Host",

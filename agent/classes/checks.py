@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from agent.errors import InvalidDevice, MacInvalid, ValueNotSupported
@@ -42,6 +43,24 @@ def modest(value: str | Collection[str] | Mapping[str, str]) -> None:
         length = sum(map(len, value))
     if length > TEXT_MAX:
         raise ValueError(f"it has {length} characters; a field keeps {TEXT_MAX} at the most")
+
+
+def image(value: str) -> None:
+    """A path or ``file:`` URI of modest length, or a ``data:`` URI of any that a request can have."""
+    if value[:5].lower() != "data:":
+        modest(value)
+
+
+def address(value: str) -> None:
+    """An IPv4 address, or nothing."""
+    if value:
+        IPv4Address(value)
+
+
+def netmask(value: str) -> None:
+    """A mask of IPv4 addresses, such as 255.255.255.0, or nothing."""
+    if value and ("." not in value or str(IPv4Network(f"0.0.0.0/{value}").netmask) != value):
+        raise ValueError("it is no mask such as 255.255.255.0")
 
 
 def not_negative(value: int) -> None:

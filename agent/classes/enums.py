@@ -372,6 +372,18 @@ class StorageOperation(WireEnum, name="storage_operations"):
     PBD_DESTROY = "pbd_destroy"
 
 
+class VtpmOperation(WireEnum, name="vtpm_operations"):
+    """What can be done to a virtual TPM."""
+
+    DESTROY = "destroy"
+
+
+class PersistenceBackend(WireEnum, name="persistence_backend"):
+    """Where the content of a virtual TPM would be kept."""
+
+    XAPI = "xapi"
+
+
 class VdiType(WireEnum, name="vdi_type"):
     """What a disk is for."""
 

@@ -66,14 +66,14 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
         weak=True,
     )
     crash_dump_sr: m.SR | None = readwrite(
-        "storage for crash dumps; noted, not acted on, since the agent keeps none", default=None, weak=True
+        "storage for crash dumps; noted, not acted on, since libvirt keeps them in its own folder",
+        default=None,
+        weak=True,
     )
     PBDs: tuple[m.PBD, ...] = runtime("ways in which the host reaches storage", default=())
-    PPCIs: tuple[Entity, ...] = runtime("always empty: PCI devices are not shown as objects", default=(), to="PPCI")
-    PSCSIs: tuple[Entity, ...] = runtime("always empty: SCSI devices are not shown as objects", default=(), to="PSCSI")
-    PSCSI_HBAs: tuple[Entity, ...] = runtime(
-        "always empty: SCSI adapters are not shown as objects", default=(), to="PSCSI_HBA"
-    )
+    PPCIs: tuple[m.PPCI, ...] = runtime("PCI devices of the host", default=())
+    PSCSIs: tuple[m.PSCSI, ...] = runtime("SCSI devices of the host", default=())
+    PSCSI_HBAs: tuple[m.PSCSIHBA, ...] = runtime("adapters that SCSI devices of the host are on", default=())
     host_CPUs: tuple[m.HostCpu, ...] = runtime("processors of the host", default=())
     metrics: m.HostMetrics | None = runtime("what the host does, measured", default=None, kept=True, owns=True)
     resident_cpu_pools: tuple[m.CpuPool, ...] = runtime(
@@ -121,7 +121,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     power_on_config: Mapping[str, str] = runtime("always empty: the agent cannot switch on a host", default={})
     local_cache_sr: m.SR | None = constructor("always null: the agent caches no disks", default=None, weak=True)
     chipset_info: Mapping[str, str] = runtime("always empty: the agent does not look at the chipset", default={})
-    PCIs: tuple[Entity, ...] = runtime("always empty: PCI devices are not shown as objects", default=(), to="PCI")
+    PCIs: tuple[m.PCI, ...] = runtime("PCI devices of the host, in xapi's words; PPCIs are the same ones", default=())
     PGPUs: tuple[Entity, ...] = runtime("always empty: graphics cards are not shown as objects", default=(), to="PGPU")
     PUSBs: tuple[Entity, ...] = runtime("always empty: USB devices are not shown as objects", default=(), to="PUSB")
     ssl_legacy: bool = readwrite(

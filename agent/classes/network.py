@@ -29,12 +29,12 @@ class Network(Entity, name="network", role=Role.POOL_OPERATOR, creates=True, des
     default_gateway: str = readwrite(
         "router that guests may be told of; noted, not acted on, since the agent sets up no guest's addresses",
         default="",
-        check=checks.modest,
+        check=checks.address,
     )
     default_netmask: str = readwrite(
         "mask of the network's addresses; noted, not acted on, since the agent sets up no guest's addresses",
         default="",
-        check=checks.modest,
+        check=checks.netmask,
     )
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest

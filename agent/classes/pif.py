@@ -1,4 +1,6 @@
-"""The class PIF. The host's network is set up by the host's own means: the agent looks at it and changes nothing."""
+"""The class PIF. The host's network is set up by the host's own means: the agent looks at it, and changes nothing but
+VLANs that clients ask for, which are in ``agent.messages.pif``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.classes import checks
 from agent.classes.enums import IpConfigurationMode, Ipv6ConfigurationMode, PifIgmpStatus, PrimaryAddressType
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.roles import Role
 
 if TYPE_CHECKING:
@@ -74,6 +76,6 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     sriov_logical_PIF_of: tuple[Entity, ...] = runtime(
         "always empty: the agent sets up no virtual functions", default=(), to="network_sriov"
     )
-    PCI: Entity | None = runtime(
-        "always null: PCI devices are not shown as objects; PIF_metrics has the address", default=None, to="PCI"
-    )
+    PCI: m.PCI | None = runtime("PCI device that the card is; null for a VLAN or bond", default=None, weak=True)
+    made: bool = internal("a VLAN made through the API: made again where the host has forgotten it", default=False)
+    trunk: str = internal("card that the VLAN is on; empty for what is no VLAN", default="")

@@ -24,9 +24,7 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     name_description: str = readwrite("what the disk is for, for people", default="", check=checks.modest)
     SR: m.SR = constructor("storage repository that the disk is kept in", bound="VDIs")
     VBDs: tuple[m.VBD, ...] = runtime("devices that show the disk to machines", default=())
-    crash_dumps: tuple[Entity, ...] = runtime(
-        "always empty: the agent keeps no crash dumps", default=(), to="crashdump"
-    )
+    crash_dumps: tuple[m.Crashdump, ...] = runtime("crash dumps whose memory is in the disk", default=())
     virtual_size: int = readwrite(
         "bytes that the guest sees; made larger by resize", default=0, check=checks.not_negative
     )

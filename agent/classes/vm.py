@@ -103,16 +103,19 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     consoles: tuple[m.Console, ...] = runtime("consoles of the running machine", default=())
     VIFs: tuple[m.VIF, ...] = runtime("its network cards", default=())
     VBDs: tuple[m.VBD, ...] = runtime("its disks and drives", default=())
-    crash_dumps: tuple[Entity, ...] = runtime(
-        "always empty: the agent keeps no crash dumps", default=(), to="crashdump"
+    crash_dumps: tuple[m.Crashdump, ...] = runtime(
+        "memory that its guest left when it crashed; actions_after_crash say whether it does", default=()
     )
-    VTPMs: tuple[Entity, ...] = runtime("always empty: the agent makes no virtual TPMs", default=(), to="VTPM")
-    DPCIs: tuple[Entity, ...] = runtime("always empty: the agent passes no PCI devices through", default=(), to="DPCI")
-    DSCSIs: tuple[Entity, ...] = runtime(
-        "always empty: the agent passes no SCSI devices through", default=(), to="DSCSI"
+    VTPMs: tuple[m.VTPM, ...] = runtime(
+        "virtual TPMs that it is to have; with one it cannot be started, since libvirt's Xen driver makes none",
+        default=(),
     )
-    DSCSI_HBAs: tuple[Entity, ...] = runtime(
-        "always empty: the agent passes no SCSI adapters through", default=(), to="DSCSI_HBA"
+    DPCIs: tuple[m.DPCI, ...] = runtime("PCI devices of the host that it was given", default=())
+    DSCSIs: tuple[m.DSCSI, ...] = runtime(
+        "always empty: libvirt's Xen driver passes no SCSI devices through", default=()
+    )
+    DSCSI_HBAs: tuple[m.DSCSIHBA, ...] = runtime(
+        "always empty: libvirt's Xen driver passes no SCSI adapters through", default=()
     )
     PV_bootloader: str = readwrite(
         "program on the host that finds a PV guest's kernel on its disk, such as pygrub",
@@ -120,12 +123,13 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         check=checks.modest,
     )
     PV_kernel: str = readwrite(
-        "kernel of a PV or PVH guest: a path in /boot or another folder of the host that is meant for it",
+        "kernel of a PV or PVH guest: a path in /boot or another folder of the host that is meant for it, its file: "
+        "URI, or a data: URI with the kernel itself, which reads back as the URI of the file that keeps it",
         default="",
-        check=checks.modest,
+        check=checks.image,
     )
     PV_ramdisk: str = readwrite(
-        "initial ramdisk that goes with PV_kernel: a path in the same folders", default="", check=checks.modest
+        "initial ramdisk that goes with PV_kernel, in the same forms", default="", check=checks.image
     )
     PV_args: str = readwrite("command line of a PV or PVH guest's kernel", default="", check=checks.modest)
     PV_bootloader_args: str = readwrite("arguments of PV_bootloader", default="", check=checks.modest)
@@ -138,12 +142,14 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         check=checks.modest,
     )
     platform: Mapping[str, str] = readwrite(
-        "virtual hardware: acpi, apic, pae, hap, viridian, hpet, timeoffset, vga, nic_type; other keys are kept unread",
+        "virtual hardware: acpi, apic, pae, hap, hpet, timeoffset, vga, nic_type; other keys are kept unread",
         default={},
         check=checks.modest,
     )
     PCI_bus: str = readwrite(
-        "PCI devices to pass through, in xapi's old way; noted, not acted on", default="", check=checks.modest
+        "PCI devices to pass through, in xapi's old way; noted, not acted on: make a DPCI",
+        default="",
+        check=checks.modest,
     )
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
@@ -283,8 +289,8 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     VGPUs: tuple[Entity, ...] = runtime(
         "always empty: the agent makes no virtual graphics cards", default=(), to="VGPU"
     )
-    attached_PCIs: tuple[Entity, ...] = runtime(
-        "always empty: the agent passes no PCI devices through", default=(), to="PCI"
+    attached_PCIs: tuple[m.PCI, ...] = runtime(
+        "PCI devices of the host that the running machine has now, by the hypervisor", default=()
     )
     suspend_SR: m.SR | None = readwrite(
         "storage for the suspended machine; noted, not acted on, since libvirt keeps it in its own folder",

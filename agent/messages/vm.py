@@ -13,8 +13,10 @@ from agent.classes import VM, Host
 from agent.classes.enums import DomainType, PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
 from agent.errors import HostDisabled, OperationNotAllowed, PoolBadState, VMBadPowerState, VMHVMRequired, XenError
+from agent.messages.dpci import require_device_free, require_spare
 from agent.messages.vbd import disks_held, free_places, require_vdi_free
 from agent.messages.vif import CARDS, acting, require_running
+from agent.messages.vm_kernels import FIELDS, kept
 from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.messages.xs_policy import require_module
 from agent.model.messages import Kind, construct, message
@@ -40,6 +42,8 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VM")]) -> VM:
     VALUE_NOT_SUPPORTED for what this hypervisor could not do, MEMORY_CONSTRAINT_VIOLATION for limits out of order.
     """
     vm = construct(VM, args)
+    for field in FIELDS:
+        setattr(vm, field, kept(call, field, vm.__dict__[field]))
     check_limits(vm.memory_static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, vm.memory_static_max)
     check_vcpus(vm.VCPUs_at_startup, vm.VCPUs_max)
     vm.ours = True
@@ -68,6 +72,8 @@ def take_out(call: Call, vm: VM) -> None:
         call.store.destroy(vbd)
     for vif in vm.VIFs:
         call.store.destroy(vif)
+    for part in (*vm.DPCIs, *vm.VTPMs):
+        call.store.destroy(part)
     call.store.destroy(vm)
 
 
@@ -114,8 +120,9 @@ def start(call: Call, vm: VM, start_paused: bool, force: bool = False) -> None:
     """Start a halted machine; with `start_paused` its processors wait for unpause.
 
     `force` is not used: there is no check that it could override. HOST_DISABLED, VDI_IN_USE where another machine has
-    one of its disks, VM_HVM_REQUIRED where the processors lack what it needs, POOL_BAD_STATE where the CPU pool that it
-    names is not activated.
+    one of its disks, DEVICE_ALREADY_ATTACHED where one has a PCI device that it was given, VALUE_NOT_SUPPORTED for one
+    with a virtual TPM where the hypervisor has none, VM_HVM_REQUIRED where the processors lack what it needs,
+    POOL_BAD_STATE where the CPU pool that it names is not activated.
     """
     _start(call, vm, start_paused, VmOperation.START)
 
@@ -139,8 +146,16 @@ def _require_startable(call: Call, vm: VM, operation: VmOperation) -> None:
     _require_processors(call, vm)
     if vm.wanted_label:
         require_module(call)
+    _require_devices(call, vm)
+
+
+def _require_devices(call: Call, vm: VM) -> None:
+    """Refuse a start with a disk or device that another machine, or the host, has."""
     for vbd in vm.VBDs:
         require_vdi_free(vbd)
+    for dpci in vm.DPCIs:
+        require_spare(dpci.PPCI)
+        require_device_free(call, dpci)
 
 
 def _require_host(call: Call) -> None:

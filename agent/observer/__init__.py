@@ -18,7 +18,7 @@ from agent.classes import VM, CpuPool, Host, Pool
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import cpu_pools, domains, metrics, networks, node, security, storage
+from agent.observer import cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -72,12 +72,26 @@ class Observer:
 
     def refresh(self, uuid: str) -> None:
         """Look at one domain and note what it is now. From a worker thread, in the machine's lane."""
+        before = self._domid(uuid)
         started = domains.note(self._store, self.host, uuid, self._machine.domains.look(uuid))
+        if before not in (-1, self._domid(uuid)):
+            self._look_for_dumps()
         if started is not None:
             self._place(started)
             # Whoever starts or reboots it beside us knows no cap. The weight is in its definition.
             if domains.share_of(started)[1] is not None:
                 self.share(started)
+
+    def _domid(self, uuid: str) -> int:
+        vm = self._store.known(VM, uuid)
+        return -1 if vm is None else vm.domid
+
+    def _look_for_dumps(self) -> None:
+        """Domains that end may have left their memory. What cannot be listed now is found by the next sweep."""
+        try:
+            dumps.note(self._store, self._machine.domains)
+        except XenError as error:
+            log.warning("crash dumps cannot be looked for: %s", error)
 
     def share(self, vm: VM) -> None:
         """Give a running machine the weight and the cap that its fields say, where they do."""
@@ -193,10 +207,13 @@ class Observer:
             # Networks first: a card of the host joins the one that has its bridge, and only else makes one.
             ("networks", lambda: networks.note(self._store, self._machine)),
             ("host", lambda: node.note(self._store, self._machine.node)),
+            ("devices", lambda: devices.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
             ("CPU pools", self._resync_cpu_pools),
             ("security", lambda: security.note(self._store, self._machine.node.control.security())),
+            ("kernels", self._drop_kernels),
+            ("crash dumps", lambda: dumps.note(self._store, self._machine.domains)),
         )
         for name, look in parts:
             try:
@@ -234,6 +251,11 @@ class Observer:
             else:
                 # It was destroyed; a domain of its uuid that others made since is not ours to define.
                 self._behind.discard(uuid)
+
+    def _drop_kernels(self) -> None:
+        """Remove kernels that clients sent and no machine names any more."""
+        named = {path.removeprefix("file://") for vm in self._store.all(VM) for path in (vm.PV_kernel, vm.PV_ramdisk)}
+        self._machine.domains.drop_images(named)
 
     def _resync_cpu_pools(self) -> None:
         self.refresh_cpu_pools()

@@ -11,10 +11,25 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.classes import VBD, VDI, VIF, VM, Console, Host, Network, VBDMetrics, VIFMetrics, VMGuestMetrics, VMMetrics
+from agent.classes import (
+    DPCI,
+    PCI,
+    VBD,
+    VDI,
+    VIF,
+    VM,
+    Console,
+    Host,
+    Network,
+    VBDMetrics,
+    VIFMetrics,
+    VMGuestMetrics,
+    VMMetrics,
+)
 from agent.classes.devices import number_of
 from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
 from agent.errors import InternalError
+from agent.observer.devices import ppci_at
 from agent.observer.storage import outside_sr
 from agent.ports import GuestReading, SeenDisk, SeenDomain, SeenNic
 from agent.store.store import Store
@@ -39,6 +54,9 @@ def differs(store: Store, seen: SeenDomain) -> bool:
         attached != {number_of(disk.target) for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}
     ):
         return True
+    given = {dpci.PPCI.name for dpci in vm.DPCIs}
+    if live and not given.issuperset(seen.pci):
+        return True
     if vm.ours:
         return False
     wanted = {**_settings(seen), "memory_static_min": min(vm.memory_static_min, seen.memory or seen.memory_max)}
@@ -47,6 +65,7 @@ def differs(store: Store, seen: SeenDomain) -> bool:
         any(vm.__dict__[name] != value for name, value in wanted.items())
         or media != {(disk.target, disk.source) for disk in seen.disks}
         or {vif.MAC for vif in vm.VIFs} != {nic.MAC for nic in seen.nics}
+        or given != set(seen.pci)
     )
 
 
@@ -73,6 +92,7 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> VM | N
         vm.foreign = seen.foreign
         before = vm.domid
         _devices(store, vm, seen)
+        _passthrough(store, host, vm, seen)
         _state(store, host, vm, seen)
     _keep(store, vm, seen)
     return vm if vm.domid not in (-1, before) else None
@@ -117,7 +137,7 @@ def forget_foreign(store: Store, vm: VM) -> None:
     with store.transaction():
         if not store.is_live(vm) or not vm.foreign or vm.power_state is not PowerState.HALTED:
             return
-        for part in (*vm.VBDs, *vm.VIFs):
+        for part in (*vm.VBDs, *vm.VIFs, *vm.DPCIs, *vm.VTPMs, *vm.crash_dumps):
             store.destroy(part)
         store.destroy(vm)
 
@@ -216,6 +236,21 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
             store.destroy(vif)
 
 
+def _passthrough(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
+    """The PCI devices of the host that it was given, and those that it has now."""
+    live = seen.power_state in LIVE
+    given = {dpci.PPCI.name: dpci for dpci in vm.DPCIs}
+    for address in seen.pci:
+        if given.pop(address, None) is None and (live or not vm.ours):
+            store.add(DPCI(VM=vm, PPCI=ppci_at(store, host, address)))
+    for dpci in given.values():
+        if not vm.ours:
+            store.destroy(dpci)
+    has = set(seen.pci) if live else set()
+    if has or vm.attached_PCIs:
+        vm.attached_PCIs = tuple(pci for pci in store.all(PCI) if pci.pci_id in has)
+
+
 def _adopt_disk(store: Store, vm: VM, disk: SeenDisk) -> VBD:
     number = number_of(disk.target)
     vdi = _vdi_at(store, disk) if disk.source else None
@@ -278,6 +313,7 @@ def _halt(store: Store, vm: VM) -> None:
         vif.currently_attached = False
     for console in vm.consoles:
         store.destroy(console)
+    vm.attached_PCIs = ()
     _guest(store, vm, None)
     if vm.metrics is not None:
         vm.metrics.state, vm.metrics.VCPUs_number, vm.metrics.memory_actual = (), 0, 0

@@ -1,12 +1,12 @@
 """libvirt's networks become networks; those made through the API are made again where the hypervisor has forgotten
-them.
+them, and so are the VLANs that carry them.
 """
 
 from __future__ import annotations
 
 import logging
 
-from agent.classes import Network
+from agent.classes import Host, Network
 from agent.errors import HostOffline, XenError
 from agent.ports import Machine
 from agent.store.store import Store
@@ -32,3 +32,18 @@ def note(store: Store, machine: Machine) -> None:
                 raise
             except XenError as error:  # one that cannot be made keeps nobody from the others
                 log.warning("%r cannot be made again: %s", network, error)
+    _vlans(store, machine)
+
+
+def _vlans(store: Store, machine: Machine) -> None:
+    """Make the VLANs of the API again that the host does not have, as after it was started anew."""
+    wanted = [pif for host in store.all(Host) for pif in host.PIFs if pif.made]
+    there = {seen.device for seen in machine.node.interfaces()} if wanted else set()
+    for pif in wanted:
+        if pif.device not in there:
+            try:
+                machine.networks.create_vlan(pif.trunk, pif.VLAN, pif.network.bridge)
+            except HostOffline:
+                raise
+            except XenError as error:
+                log.warning("%r cannot be made again: %s", pif, error)

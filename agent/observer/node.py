@@ -86,6 +86,7 @@ def _cards(store: Store, host: Host, interfaces: Sequence[SeenInterface]) -> Non
         if pif is None:
             pif = _adopt(store, host, seen)
         pif.MAC, pif.MTU, pif.VLAN, pif.physical = seen.MAC, seen.MTU, seen.VLAN, seen.physical
+        pif.trunk = seen.trunk
         pif.IP, pif.netmask, pif.gateway, pif.DNS, pif.IPv6 = (
             seen.IP,
             seen.netmask,
@@ -103,7 +104,10 @@ def _cards(store: Store, host: Host, interfaces: Sequence[SeenInterface]) -> Non
             metrics.device_id, metrics.device_name = seen.device_id, seen.device_name
             metrics.pci_bus_path = seen.pci_bus_path
     for pif in known.values():
-        store.destroy(pif)
+        if pif.made:
+            pif.currently_attached = False  # what could not be made again now may be later
+        else:
+            store.destroy(pif)
 
 
 def _adopt(store: Store, host: Host, seen: SeenInterface) -> PIF:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from agent.classes.enums import DomainType, OnCrash, OnNormalExit, PowerState, VifLockingMode
@@ -10,6 +12,7 @@ from agent.errors import (
     DeviceAlreadyDetached,
     InvalidDevice,
     MacInvalid,
+    OperationNotAllowed,
     ValueNotSupported,
     VbdNotRemovableMedia,
     VMBadPowerState,
@@ -345,6 +348,28 @@ def test_destroy_of_a_suspended_machine_loses_what_it_saved(bench: Bench) -> Non
     assert bench.see(vm).power_state is PowerState.HALTED
 
 
+def test_a_machine_with_a_tpm_is_not_started(bench: Bench) -> None:
+    vm = bench.machines.vm()
+    vtpm = bench.machines.tpm(vm)
+    with pytest.raises(ValueNotSupported):
+        bench.domains.check(vm)
+    with pytest.raises(ValueNotSupported) as error:
+        bench.domains.start(vm, False)
+    assert (error.value.field, error.value.value) == ("VTPMs", vtpm.ref)
+    assert bench.see(vm).power_state is PowerState.HALTED
+    bench.machines.remove(vtpm)
+    bench.domains.start(vm, False)
+
+
+def test_a_definition_with_a_tpm_is_not_started(bench: Bench) -> None:
+    tpm = "<tpm model='tpm-tis'><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>"
+    bench.define_behind_its_back(ADOPTED.replace("</devices>", f"{tpm}</devices>"))
+    vm = bench.machines.vm("by-hand", WEB, PV_kernel="/srv/kernels/mine")
+    with pytest.raises(ValueNotSupported):
+        bench.domains.start(vm, False)
+    assert bench.see(vm).power_state is PowerState.HALTED
+
+
 # --- devices
 
 
@@ -378,6 +403,81 @@ def test_a_card_is_plugged_and_unplugged(bench: Bench) -> None:
         bench.domains.unplug_vif(card)
 
 
+def test_a_pci_device_is_there_from_the_start_and_is_taken_and_given_back(bench: Bench) -> None:
+    vm, spare = bench.machines.vm(), bench.machines.spare
+    device = bench.machines.passed_through(vm, spare)
+    bench.domains.start(vm, False)
+    assert bench.see(vm).pci == (spare,)
+    with pytest.raises(DeviceAlreadyAttached):
+        bench.domains.plug_pci(device)
+    bench.wait_for_guest(vm)
+    bench.domains.unplug_pci(device)
+    assert bench.see(vm).pci == ()
+    with pytest.raises(DeviceAlreadyDetached):
+        bench.domains.unplug_pci(device)
+    bench.domains.plug_pci(device)
+    assert bench.see(vm).pci == (spare,)
+    bench.domains.destroy(vm)
+    bench.machines.remove(device)
+    bench.domains.start(vm, False)
+    assert bench.see(vm).pci == ()
+
+
+def test_an_hvm_guest_is_given_a_pci_device_and_gives_it_back(bench: Bench) -> None:
+    vm, spare = bench.machines.hvm(), bench.machines.spare
+    bench.domains.start(vm, False)
+    device = bench.machines.passed_through(vm, spare)
+    bench.domains.plug_pci(device)
+    assert bench.see(vm).pci == (spare,)
+    bench.domains.unplug_pci(device)
+    assert bench.see(vm).pci == ()
+
+
+def test_a_pci_device_is_one_machine_s(bench: Bench) -> None:
+    first, second = bench.machines.vm(), bench.machines.vm("second")
+    bench.machines.passed_through(first, bench.machines.spare)
+    bench.domains.start(first, False)
+    device = bench.machines.passed_through(second, bench.machines.spare)
+    with pytest.raises(OperationNotAllowed, match="in use by"):
+        bench.domains.start(second, False)
+    bench.machines.remove(device)
+    bench.machines.passed_through(second, "0000:03:00.0")
+    bench.domains.start(second, False)
+    late = bench.machines.passed_through(second, bench.machines.spare)
+    with pytest.raises(OperationNotAllowed, match="in use by"):
+        bench.domains.plug_pci(late)
+
+
+def test_a_pci_device_that_cannot_be_reset_is_refused(bench: Bench) -> None:
+    vm = bench.machines.hvm()
+    device = bench.machines.passed_through(vm, bench.machines.not_resettable)
+    with pytest.raises(OperationNotAllowed, match="no FLR"):
+        bench.domains.start(vm, False)
+    bench.machines.remove(device)
+    bench.domains.start(vm, False)
+    device = bench.machines.passed_through(vm, bench.machines.not_resettable)
+    with pytest.raises(OperationNotAllowed, match="no FLR"):
+        bench.domains.plug_pci(device)
+    assert bench.see(vm).pci == ()
+
+
+def test_a_paravirtual_guest_that_was_started_without_a_pci_device_takes_none(bench: Bench) -> None:
+    vm = bench.machines.vm()
+    bench.domains.start(vm, False)
+    device = bench.machines.passed_through(vm, bench.machines.spare)
+    with pytest.raises(OperationNotAllowed, match=re.escape(bench.machines.spare)):
+        bench.domains.plug_pci(device)
+    assert bench.see(vm).pci == ()
+
+
+def test_a_pvh_guest_is_given_no_pci_device(bench: Bench) -> None:
+    vm = bench.machines.vm(domain_type=DomainType.PVH)
+    bench.machines.passed_through(vm, bench.machines.spare)
+    with pytest.raises(ValueNotSupported) as error:
+        bench.domains.check(vm)
+    assert error.value.field == "DPCIs"
+
+
 def test_devices_of_the_definition_are_unplugged_too_and_are_back_at_the_next_start(bench: Bench) -> None:
     vm = bench.machines.vm()
     disk, card = bench.machines.disk(vm, "0", "/disks/a.raw"), bench.machines.card(vm, "0")
@@ -393,15 +493,18 @@ def test_devices_of_the_definition_are_unplugged_too_and_are_back_at_the_next_st
 def test_devices_are_plugged_into_running_machines_only(bench: Bench) -> None:
     vm = bench.machines.vm()
     disk, card = bench.machines.disk(vm, "1", "/disks/b.raw"), bench.machines.card(vm, "0")
+    device = bench.machines.passed_through(vm, bench.machines.spare)
     bench.domains.define(vm)
-    for call, device in (
+    for call, part in (
         ("plug_vbd", disk),
         ("unplug_vbd", disk),
         ("plug_vif", card),
         ("unplug_vif", card),
+        ("plug_pci", device),
+        ("unplug_pci", device),
     ):
         with pytest.raises(VMBadPowerState) as error:
-            getattr(bench.domains, call)(device)
+            getattr(bench.domains, call)(part)
         assert refused(error) == ("running, paused", "halted")
 
 

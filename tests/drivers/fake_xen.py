@@ -7,7 +7,7 @@ told to fail, to hang and to lie. What the driver was seen to do is in the comme
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
@@ -17,13 +17,18 @@ from lxml import etree
 from pytest_mock import MockerFixture
 
 from agent.ports import SeenDisk, SeenDomain, SeenNic
+from drivers.simulated_host import NOT_RESETTABLE
 from drivers.xl import Xl, XlDomain, XlVcpu
+from drivers.xml_read import pci_address_of as _place
+from drivers.xml_read import pci_devices
 
 LIBXL, GENERIC, RPC = libvirt.VIR_FROM_LIBXL, libvirt.VIR_FROM_DOM, libvirt.VIR_FROM_RPC
 CONTROL_DOMAIN = """<domain type='xen' id='0'><name>Domain-0</name><uuid>00000000-0000-0000-0000-000000000000</uuid>
 <memory unit='KiB'>1048576</memory><currentMemory unit='KiB'>1048576</currentMemory><vcpu>2</vcpu>
 <os><type arch='x86_64' machine='xenpv'>linux</type></os><devices/></domain>"""
 UNDER = {"disk": ("target", "dev"), "interface": ("mac", "address")}
+NO_RESET = "internal error: Unable to reset PCI device {}: no FLR, PM reset or bus reset available"
+PCI_IN_USE = "Requested operation is not valid: PCI device {} is in use by driver xenlight, domain {}"
 UNSUPPORTED = ("injectNMI", "reset", "sendKey", "screenshot", "rename")
 
 
@@ -52,6 +57,7 @@ class FakeDomain:
         self.xen = xen
         self.definition: etree._Element | None = definition
         self.live: etree._Element | None = None
+        self.started_with: etree._Element | None = None
         self.state = [libvirt.VIR_DOMAIN_SHUTOFF, 0]
         self.saved = False
         self.working = False
@@ -119,7 +125,8 @@ class FakeDomain:
         if "missing" in (self.definition.findtext("os/kernel") or ""):
             words = f"internal error: libxenlight failed to create new domain '{self.mock.name()}'"
             raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
-        self.live = copy.deepcopy(self.definition)
+        self._prepare(pci_devices(self.definition))
+        self.live, self.started_with = copy.deepcopy(self.definition), copy.deepcopy(self.definition)
         self.live.set("id", str(self.xen.next_id()))
         for graphics in self.live.iterfind("devices/graphics"):
             graphics.set("port", "5900")
@@ -201,6 +208,8 @@ class FakeDomain:
         return 0
 
     def _find(self, wanted: etree._Element) -> etree._Element | None:
+        if wanted.tag == "hostdev":
+            return next((one for one in pci_devices(self._require_running()) if _place(one) == _place(wanted)), None)
         element, attribute = UNDER[str(wanted.tag)]
         for device in self._require_running().iterfind(f"devices/{wanted.tag}"):
             if device.find(element).get(attribute) == wanted.find(element).get(attribute):  # type: ignore[union-attr]
@@ -211,13 +220,37 @@ class FakeDomain:
         device = etree.fromstring(text)
         devices = self._require_running().find("devices")
         if self._find(device) is not None:
+            if device.tag == "hostdev":
+                words = f"operation failed: target pci device {_place(device)} already exists"
+                raise error(libvirt.VIR_ERR_OPERATION_FAILED, words, LIBXL)
             if device.tag == "disk":
                 raise error(libvirt.VIR_ERR_OPERATION_FAILED, "operation failed: target already exists")
             raise error(libvirt.VIR_ERR_INVALID_ARG, "invalid argument: network device already exists")
         if device.tag == "disk" and device.find("target").get("bus") != "xen":  # type: ignore[union-attr]
             raise error(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "disk bus 'ide' cannot be hotplugged.", LIBXL)
+        if device.tag == "hostdev":
+            self._prepare([device])
+            self._require_pci_bus(device)
         devices.append(device)  # type: ignore[union-attr]
         return 0
+
+    def _require_pci_bus(self, hostdev: etree._Element) -> None:
+        """A paravirtual guest that was started without a PCI device has no bus to plug one into."""
+        live = self._require_running()
+        had = self.started_with is not None and any(True for _ in pci_devices(self.started_with))
+        if live.findtext("os/type") != "hvm" and not had:
+            words = f"internal error: libxenlight failed to attach pci device {_place(hostdev)}"
+            raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
+
+    def _prepare(self, hostdevs: Iterable[etree._Element]) -> None:
+        """Take PCI devices from the host, as libvirt does before it asks Xen."""
+        for address in map(_place, hostdevs):
+            if address in self.xen.not_resettable:
+                raise error(libvirt.VIR_ERR_INTERNAL_ERROR, NO_RESET.format(address))
+            for other in self.xen.domains.values():
+                if other.live is not None and address in map(_place, pci_devices(other.live)):
+                    words = PCI_IN_USE.format(address, other.mock.name())
+                    raise error(libvirt.VIR_ERR_OPERATION_INVALID, words)
 
     def detachDeviceFlags(self, text: str, flags: int = 0) -> int:
         found = self._find(etree.fromstring(text))
@@ -342,6 +375,7 @@ class FakeXen:
         self.alive = True
         self.guests_have_no_drivers = False
         self.guests_keep_devices = False
+        self.not_resettable = NOT_RESETTABLE
         self.bridges: dict[str, str] = {"default": "virbr0"}
         self._ids = 0
         self._callbacks: dict[int, tuple[int, Callable[..., None]]] = {}

@@ -15,10 +15,16 @@ WEB = "a4c1a1de-0000-4000-8000-000000000001"
 class Machines:
     """Makes machines on one network and one storage."""
 
+    spare = "0000:01:00.0"
+    """A PCI device that the host can give away."""
+    not_resettable = "0000:02:00.0"
+    """One that libvirt cannot reset, and so does not give away."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
         with store.transaction():
             self.sr = store.add(c.SR(name_label="disks"))
+            self.host = store.add(c.Host())
         self.network, self.other_network = self.on_bridge("xenbr0"), self.on_bridge("xenbr1")
 
     def on_bridge(self, bridge: str) -> c.Network:
@@ -75,6 +81,22 @@ class Machines:
         chosen: dict[str, Any] = {"network": self.network, "MAC": f"00:16:3e:00:00:0{device}"} | fields
         with self._store.transaction():
             return self._store.add(c.VIF(VM=vm, device=device, **chosen))
+
+    def passed_through(self, vm: c.VM, address: str) -> c.DPCI:
+        """A PCI device of the host that the machine was given."""
+        device = c.PPCI()
+        device.name = address
+        domain, bus, last = address.split(":")
+        slot, _, func = last.partition(".")
+        device.domain, device.bus, device.slot, device.func = (int(part, 16) for part in (domain, bus, slot, func))
+        with self._store.transaction():
+            device.host = self.host
+            return self._store.add(c.DPCI(VM=vm, PPCI=self._store.add(device)))
+
+    def tpm(self, vm: c.VM) -> c.VTPM:
+        """A virtual TPM that the machine is to have."""
+        with self._store.transaction():
+            return self._store.add(c.VTPM(VM=vm))
 
     def change(self, entity: Any, **values: Any) -> None:
         """Assign fields, as a client's setter does."""

@@ -64,6 +64,7 @@ def hvm_bios(machines: Machines) -> c.VM:
     vm = machines.hvm("win", UUID, HVM_boot_params={"order": "cdn"}, actions_after_reboot=OnNormalExit.DESTROY)
     machines.disk(vm, "0", "/srv/disks/c.raw")
     machines.card(vm, "0")
+    machines.passed_through(vm, "0000:03:00.1")
     return vm
 
 
@@ -137,6 +138,7 @@ def test_what_is_written_reads_back_as_it_was_asked_for(machines: Machines, kind
     assert (seen.PV_kernel, seen.PV_ramdisk, seen.PV_args) == (vm.PV_kernel, vm.PV_ramdisk, vm.PV_args)
     assert (seen.PV_bootloader, seen.PV_bootloader_args) == (vm.PV_bootloader, vm.PV_bootloader_args)
     assert seen.domain_type is vm.domain_type
+    assert list(seen.pci) == [dpci.PPCI.name for dpci in vm.DPCIs]
     if vm.domain_type is DomainType.HVM:
         assert seen.boot_order == vm.HVM_boot_params.get("order", "cd")
         assert seen.firmware == vm.HVM_boot_params.get("firmware", "bios")
@@ -432,6 +434,7 @@ def adopted(machines: Machines) -> c.VM:
     disk = machines.disk(vm, "0", "rbd:pool/image", device="hda")
     machines.change(disk.VDI, format="raw")
     machines.card(vm, "0", network=machines.on_bridge("virbr0"))
+    machines.passed_through(vm, "0000:01:02.3")
     return vm
 
 

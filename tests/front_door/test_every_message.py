@@ -13,14 +13,16 @@ import XenAPI
 from agent import messages
 from agent.model import types
 from agent.model.messages import Kind, Message
-from tests.front_door.conftest import PASSWORD, Daemon, make_card, make_disk, make_vm
+from tests.front_door.conftest import PASSWORD, Daemon, eventually, make_card, make_disk, make_vm
 
 API = messages.api()
 NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MISMATCH", "FIELD_TYPE_ERROR"}
-WITHOUT_OBJECTS = {"VM_guest_metrics", "console", "XSPolicy", "ACMPolicy"}
-"""Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, and
-it has no security module.
+WITHOUT_OBJECTS = {"VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"}
+"""Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, no
+SCSI device is passed through to any, and it has no security module.
 """
+SPARE = "0000:01:00.0"
+"""A PCI device of the simulation that its host can give away."""
 
 
 def order(message: Message) -> int:
@@ -60,7 +62,10 @@ class Caller:
         vm = make_vm(api, "subject")
         make_disk(api, vm)
         make_card(api, vm)
+        ppci = next(ref for ref, record in api.PPCI.get_all_records().items() if record["name"] == SPARE)
+        api.DPCI.create({"VM": vm, "PPCI": ppci})
         api.VM.start(vm, False, False)
+        self.crash(api)
         self.subject = {
             "VM": vm,
             "task": api.task.create("mine", "made for the test"),
@@ -68,6 +73,16 @@ class Caller:
             "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
         }
         self.session = api.session.get_by_uuid(api.session.get_uuid(self.secret))
+
+    @staticmethod
+    def crash(api: Any) -> None:
+        """A machine with a TPM whose guest has crashed and left its memory."""
+        vm = make_vm(api, "crashed")
+        api.VM.set_actions_after_crash(vm, "coredump_and_destroy")
+        api.VM.start(vm, False, False)
+        api.VM.send_sysrq(vm, "c")
+        eventually(api.crashdump.get_all, "the crash dump")
+        api.VTPM.create({"VM": vm, "other_config": {}})
 
     def send(self, name: str, *params: Any) -> Any:
         return getattr(self.proxy, name)(*params)

@@ -1,0 +1,114 @@
+"""The host of the simulation: what libvirt's test driver and this machine tell, and devices that are played.
+
+PCI and SCSI devices are never this machine's own, for the simulation must not hand those to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.errors import VlanInUse
+from agent.ports import SeenInterface, SeenPci, SeenScsi
+from drivers.connection import Connection
+from drivers.node import LibvirtNode
+from drivers.vlans import Vlans, name_of
+
+PCI_DEVICES: Sequence[SeenPci] = (
+    SeenPci("0000:00:00.0", 0x0600, "Host bridge", 0x8086, "Intel Corporation", 0x29C0, "82G33/G31/P35/P31 DRAM"),
+    SeenPci(
+        "0000:00:1f.2",
+        0x0106,
+        "SATA controller",
+        0x8086,
+        "Intel Corporation",
+        0x2922,
+        "6 port SATA Controller [AHCI mode]",
+        revision_id=2,
+        subsystem_vendor_id=0x1AF4,
+        subsystem_vendor_name="Red Hat, Inc.",
+        subsystem_id=0x1100,
+        subsystem_name="QEMU Virtual Machine",
+        driver="ahci",
+    ),
+    SeenPci("0000:01:00.0", 0x0200, "Ethernet controller", 0x8086, "Intel Corporation", 0x10D3, "82574L Gigabit"),
+    SeenPci("0000:02:00.0", 0x0300, "VGA compatible controller", 0x1013, "Cirrus Logic", 0x00B8, "GD 5446"),
+    SeenPci(
+        "0000:03:00.0",
+        0x0200,
+        "Ethernet controller",
+        0x8086,
+        "Intel Corporation",
+        0x10C9,
+        "82576 Gigabit Network Connection",
+        driver="pciback",
+    ),
+    SeenPci(
+        "0000:03:00.1",
+        0x0200,
+        "Ethernet controller",
+        0x8086,
+        "Intel Corporation",
+        0x10C9,
+        "82576 Gigabit Network Connection",
+        driver="pciback",
+    ),
+)
+"""A bridge, a controller that the host uses, a card that it can spare, one that cannot be reset, and one with two
+functions that are set aside."""
+NOT_RESETTABLE = frozenset({"0000:02:00.0"})
+"""Devices that know none of the ways to be reset, so that libvirt refuses to give them away."""
+SCSI_DEVICES: Sequence[SeenScsi] = (
+    SeenScsi(0, 0, 0, 0, "ATA", "played disk", 0, "disk", "/dev/sda", "/dev/sg0", "1.0", "t10.ATA played", 6),
+    SeenScsi(1, 0, 0, 0, "HP", "played tape", 1, "tape", "/dev/st0", "/dev/sg1", "1.0", "", 5),
+)
+
+
+class PlayedVlans(Vlans):
+    """VLANs that are only said to be there: the network of the machine that runs the simulation is not touched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, tuple[str, int, str]] = {}
+        """Card, tag and bridge, by name."""
+
+    def create(self, device: str, tag: int, bridge: str) -> str:
+        """Say that it is there."""
+        name = name_of(device, tag)
+        if self.made.get(name, ("", 0, bridge))[2] != bridge:
+            raise VlanInUse(device, tag)
+        self.made[name] = (device, tag, bridge)
+        return name
+
+    def destroy(self, name: str) -> None:
+        """Say so no more."""
+        self.made.pop(name, None)
+
+
+class SimulatedNode(LibvirtNode):
+    """The port Node on ``test:///``."""
+
+    def __init__(self, connection: Connection, vlans: PlayedVlans) -> None:
+        super().__init__(connection, simulated=True)
+        self._vlans = vlans
+
+    def interfaces(self) -> Sequence[SeenInterface]:
+        """The cards of this machine, and the VLANs that are played on them."""
+        cards = {card.device: card for card in super().interfaces()}
+        played = [
+            SeenInterface(name, trunk.MAC, trunk.MTU, False, trunk.carrier, 0, False, bridge, VLAN=tag, trunk=device)
+            for name, (device, tag, bridge) in self._vlans.made.copy().items()
+            if (trunk := cards.get(device)) is not None
+        ]
+        return [*cards.values(), *played]
+
+    def pci_devices(self) -> Sequence[SeenPci]:
+        """The devices that are played."""
+        return PCI_DEVICES
+
+    def scsi_adapters(self) -> Sequence[int]:
+        """The adapters of the devices that are played."""
+        return sorted({device.host for device in SCSI_DEVICES})
+
+    def scsi_devices(self) -> Sequence[SeenScsi]:
+        """The devices that are played."""
+        return SCSI_DEVICES
