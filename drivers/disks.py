@@ -93,6 +93,7 @@ class FolderDisks(Pools):
 
     def _seen(self, sr: SR, folder: Folder, image: Image) -> SeenVolume:
         format, size, below = format_of(image.name), image.size, ""
+        head: Head | None = None
         if format == "qcow2":
             head = _head_or_none(folder, image.name)
             size = head.size if head is not None else 0
@@ -108,6 +109,7 @@ class FolderDisks(Pools):
             format=format,
             read_only=image.name.lower().endswith(".iso"),
             parent=below,
+            whole=format == "raw" or (head is not None and not head.backing),
         )
 
     # --- one disk

@@ -237,6 +237,16 @@ def test_a_chain_that_is_found_is_adopted_as_one(door: Door, machine: FakeMachin
     assert door.store.all(VDI) == []
 
 
+def test_a_disk_that_was_found_whole_rests_on_nothing(door: Door, machine: FakeMachine, sr: SR, vdi: VDI) -> None:
+    """Its content was replaced, and the agent was killed before it could note that."""
+    clone = door("VDI.clone", vdi)
+    volumes = machine.storage.volumes[LOCAL]
+    volumes[clone.location] = replace(volumes[clone.location], parent="", whole=True)
+    door("SR.scan", sr)
+    assert clone.parent is None
+    assert vdi.parent is not None
+
+
 def test_a_disk_that_others_are_laid_over_becomes_a_hidden_base(door: Door, machine: FakeMachine, sr: SR) -> None:
     vm = door.vm()
     base = SeenVolume(f"/{LOCAL}/b.raw", "b.raw", GIB, 0)
