@@ -166,6 +166,8 @@ class SeenVolume:
     """The location of the volume that this one is laid over, in the same storage, by what it says of itself; nothing
     is opened because of it.
     """
+    whole: bool = False
+    """It is a file that says it is laid over nothing."""
 
 
 @dataclass(frozen=True)

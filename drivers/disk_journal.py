@@ -107,14 +107,17 @@ class DiskJournal:
             self._open[operation.disk] = operation
 
     def end(self, disk: str) -> None:
-        """Forget the operation on this disk, which is over; where there is none, that is no error."""
+        """Forget the operation on this disk, which is over; where there is none, that is no error.
+
+        Should a power cut bring it back, the store says that it was done, or its steps find nothing to be done to: no
+        name of an operation is ever used for another.
+        """
         with self._lock:
             known = self._open.pop(disk, None) or self._left.pop(disk, None)
         if known is None or self._folder is None:
             return
         try:
             (self._folder / f"{disk}.json").unlink(missing_ok=True)
-            _sync(self._folder)
         except OSError as error:  # at the next start it is looked at again, and found to be over
             log.warning("the journal of disk operations cannot be written: %s", error)
 

@@ -93,6 +93,7 @@ class FolderDisks(Pools):
 
     def _seen(self, sr: SR, folder: Folder, image: Image) -> SeenVolume:
         format, size, below = format_of(image.name), image.size, ""
+        head: Head | None = None
         if format == "qcow2":
             head = _head_or_none(folder, image.name)
             size = head.size if head is not None else 0
@@ -108,6 +109,7 @@ class FolderDisks(Pools):
             format=format,
             read_only=image.name.lower().endswith(".iso"),
             parent=below,
+            whole=format == "raw" or (head is not None and not head.backing),
         )
 
     # --- one disk
@@ -132,14 +134,18 @@ class FolderDisks(Pools):
         name = f"{vdi.uuid}.{format}"
         if folder.exists(name):
             raise FileExistsError(name)
+        undo: list[Step] = []
         self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", name)]))
         try:
             self.journal.reached(f"{step}: noted")
             make(name)
+            undo = [("remove", name)]
+            return self._seen(vdi.SR, folder, folder.image(name))
         except BaseException:
-            self.journal.end(vdi.uuid)
+            with suppress(OSError):  # the first error is the one to tell; the next start tries again
+                _take_steps(folder, undo)
+                self.journal.end(vdi.uuid)
             raise
-        return self._seen(vdi.SR, folder, folder.image(name))
 
     def doom_volume(self, vdi: VDI) -> None:
         """Note that the disk is to be destroyed: a start after a crash finishes it. VDI_IN_USE if others rest on it."""
@@ -316,13 +322,14 @@ class FolderDisks(Pools):
                 self.journal.reached("split: base named")
                 folder.rename(new, top)
                 self.journal.reached("split: overlay named")
+                seen = self._seen(vdi.SR, folder, folder.image(top))
             except BaseException:
                 with suppress(OSError):  # the first error is the one to tell; the next start tries again
                     _take_steps(folder, undo)
                     self.journal.end(base.uuid)
                 raise
             base.location, base.format = str(folder.path / base_name), format
-            return self._seen(vdi.SR, folder, folder.image(top))
+            return seen
 
     def overlay_volume(self, base: VDI, target: VDI) -> SeenVolume:
         """Make the file of `target`, laid over the one of `base`, which is in the same storage."""
@@ -366,12 +373,12 @@ class FolderDisks(Pools):
                 self.journal.reached("merge: overlay aside")
                 folder.rename(below, merged)
                 self.journal.reached("merge: base named")
+                return self._seen(vdi.SR, folder, folder.image(merged))
             except BaseException:
                 with suppress(OSError):  # the first error is the one to tell; the next start tries again
                     _take_steps(folder, undo)
                     self.journal.end(base.uuid)
                 raise
-            return self._seen(vdi.SR, folder, folder.image(merged))
 
     def _write_down(self, folder: Folder, base: VDI, vdi: VDI, progress: Callable[[float], None]) -> None:
         """Write what a disk has of its own into its base. Cut off, it can begin again: the disk shows the same."""

@@ -57,7 +57,7 @@ def scan(store: Store, storage: Storage, sr: SR, making: Collection[str]) -> Non
     `making` has the uuids of disks whose volume may be there before they are in the store: those are not adopted.
     """
     storage.recover(sr, lambda uuid: store.known(VDI, uuid) is not None)
-    before = {vdi: vdi.location for vdi in sr.VDIs}
+    before = {vdi: (vdi.location, vdi.parent) for vdi in sr.VDIs}
     volumes = storage.scan(sr)
     size, used = storage.usage(sr)
     with store.transaction():
@@ -112,11 +112,15 @@ def _is_of(volume: SeenVolume, making: Collection[str]) -> bool:
 
 
 def _volumes(
-    store: Store, sr: SR, before: Mapping[VDI, str], volumes: Sequence[SeenVolume], making: Collection[str]
+    store: Store,
+    sr: SR,
+    before: Mapping[VDI, tuple[str, VDI | None]],
+    volumes: Sequence[SeenVolume],
+    making: Collection[str],
 ) -> None:
     """What was listed, against the disks as they were then and are now: one may have come, gone or moved in between."""
     known = {vdi.location: vdi for vdi in sr.VDIs}
-    gone = set(before.values()) - known.keys()
+    gone = {location for location, _ in before.values()} - known.keys()
     adopted: list[tuple[VDI, str]] = []
     for seen in volumes:
         vdi = known.pop(seen.location, None)
@@ -134,12 +138,14 @@ def _volumes(
             vdi.location = seen.location
             store.add(vdi)
             adopted.append((vdi, seen.parent))
+        elif seen.whole and vdi.parent is not None and before.get(vdi) == (vdi.location, vdi.parent):
+            vdi.parent = None  # its content was replaced, and the agent killed before it could note that
         vdi.missing = False
         vdi.physical_utilisation = seen.allocation
         vdi.virtual_size = seen.capacity
     note_parents(sr, adopted)
     for vdi in known.values():
-        if before.get(vdi) == vdi.location and vdi.uuid not in making:
+        if vdi in before and before[vdi][0] == vdi.location and vdi.uuid not in making:
             vdi.missing = True
 
 

@@ -250,8 +250,8 @@ def test_attach_redefines_a_pool_only_where_it_says_something_else(
 
 def test_attach_starts_an_adopted_pool_of_a_type_that_cannot_be_made(below: Libvirt) -> None:
     below.pool.isActive.return_value = 0
-    below.pool.XMLDesc.return_value = "<pool type='zfs'><source><name>tank</name></source></pool>"
-    below.storage.attach(c.PBD(host=below.host, SR=c.SR(type="zfs"), device_config={"tank": "yes"}))
+    below.pool.XMLDesc.return_value = "<pool type='sheepdog'><source><name>tank</name></source></pool>"
+    below.storage.attach(c.PBD(host=below.host, SR=c.SR(type="sheepdog"), device_config={"tank": "yes"}))
     below.pool.create.assert_called_once_with()
 
 

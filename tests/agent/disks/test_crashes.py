@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from agent.classes import VDI, VM
 from drivers.disk_journal import FAILPOINT, JOURNAL, STEPS
-from tests.agent.disks.scenario import Scenario, read, summary
+from tests.agent.disks.scenario import Scenario, play, read, summary
 
 SHARING = tuple(step for step in STEPS if step.startswith("reflink"))
 AFTERWARDS = tuple(step for step in STEPS if step.startswith("undo"))
@@ -112,3 +113,27 @@ def test_every_step_is_one_of_the_journals() -> None:
 def test_a_step_that_there_is_not_is_no_failpoint(state: Path) -> None:
     code, _ = run(state, "nonsense")
     assert code == 1
+
+
+@pytest.mark.parametrize("step", ["settle: begun", "settle: finished"])
+def test_an_operation_that_a_power_cut_brings_back_later_does_no_harm(state: Path, step: str) -> None:
+    """The note of what is long over is there again, after all that came later."""
+    state.mkdir()
+    kept = state.parent / "kept"
+    kept.mkdir()
+    scenario = Scenario(state, lambda told: None)
+    (state / JOURNAL).mkdir(exist_ok=True)
+    reached = scenario.machine.storage.journal.reached  # type: ignore[attr-defined]
+
+    def keep(taken: str) -> None:
+        reached(taken)
+        if taken == step:
+            shutil.copytree(state / JOURNAL, kept, dirs_exist_ok=True)
+
+    scenario.machine.storage.journal.reached = keep  # type: ignore[attr-defined]
+    play(scenario)
+    told = {"operation": "all of it", "before": scenario.now(), "after": scenario.now()}
+    scenario.close()
+    assert len(list(kept.glob("*.json"))) > 5
+    shutil.copytree(kept, state / JOURNAL, dirs_exist_ok=True)
+    require_whole(state, told)

@@ -179,10 +179,11 @@ def test_a_start_waits_for_a_split_and_finds_the_disk(door: Door, machine: FakeM
 
 def test_a_start_is_refused_while_its_disk_is_copied(door: Door, machine: FakeMachine, vdi: VDI) -> None:
     door.site.holds._wait_seconds = 0.05
-    vm = door.vm()
-    door("VBD.create", {"VM": vm.ref, "VDI": vdi.ref, "userdevice": "0"})
+    vm, other = door.vm(), door.vm(name_label="other")
+    for each in (vm, other):
+        door("VBD.create", {"VM": each.ref, "VDI": vdi.ref, "userdevice": "0"})
     block = Block(machine.storage, "copy_volume")
-    copying = door.later("VDI.copy", vdi)
+    copying = door.later("VM.copy", other, "copy", "OpaqueRef:NULL")
     block.await_entry()
     assert door.refused("VM.start", vm, False) == ["OTHER_OPERATION_IN_PROGRESS", "VDI", vdi.ref, "copy", ""]
     block.release()
@@ -234,6 +235,16 @@ def test_a_chain_that_is_found_is_adopted_as_one(door: Door, machine: FakeMachin
     door("PBD.unplug", sr.PBDs[0])
     door("SR.forget", sr)
     assert door.store.all(VDI) == []
+
+
+def test_a_disk_that_was_found_whole_rests_on_nothing(door: Door, machine: FakeMachine, sr: SR, vdi: VDI) -> None:
+    """Its content was replaced, and the agent was killed before it could note that."""
+    clone = door("VDI.clone", vdi)
+    volumes = machine.storage.volumes[LOCAL]
+    volumes[clone.location] = replace(volumes[clone.location], parent="", whole=True)
+    door("SR.scan", sr)
+    assert clone.parent is None
+    assert vdi.parent is not None
 
 
 def test_a_disk_that_others_are_laid_over_becomes_a_hidden_base(door: Door, machine: FakeMachine, sr: SR) -> None:
