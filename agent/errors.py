@@ -490,7 +490,7 @@ class VbdNotRemovableMedia(XenError):
     vbd: object
 
 
-# --- storage and networks
+# --- storage
 
 
 @dataclass(eq=False)
@@ -584,6 +584,17 @@ class VdiMissing(XenError):
     code = "VDI_MISSING"
     sr: object
     vdi: object
+
+
+@dataclass(eq=False)
+class VdiIoError(XenError):
+    """The content of a disk could not be read or written to its end; the parameter says why."""
+
+    code = "VDI_IO_ERROR"
+    reason: str
+
+
+# --- networks
 
 
 @dataclass(eq=False)
