@@ -107,7 +107,7 @@ class Call:
         task = self.task
         if task is None:
             return
-        if task.status == "cancelling":
+        if task.status in ("cancelling", "cancelled"):
             raise TaskCancelled(task)
         if part - task.progress >= PROGRESS_STEP and self.store.is_live(task):
             with self.store.transaction(wait=False):

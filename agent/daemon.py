@@ -31,6 +31,8 @@ from agent import __version__, config, logs, messages
 from agent.call import Site
 from agent.cli import complain
 from agent.config import Config, ConfigError
+from agent.http.paths import endpoints
+from agent.http.transfers import Transfers
 from agent.lanes import Lanes
 from agent.observer import Observer
 from agent.rpc.dispatch import Dispatch
@@ -50,6 +52,7 @@ HOUSEKEEPING_SECONDS = 60.0
 END_SECONDS = 4.5
 """The agent is gone so long after the signal, come what may: a service's stop should not look like a failure."""
 SERVER_GRACE_SECONDS = 1.5
+TRANSFERS_GRACE_SECONDS = 0.5
 LANES_GRACE_SECONDS = 1.5
 
 
@@ -135,7 +138,8 @@ async def _serve(site: Site, settings: Config) -> None:
     tasks = Tasks(site)
     tasks.recover()
     dispatch = Dispatch(site, tasks, login_delay_seconds=settings.login_delay_seconds)
-    server = Server(dispatch, site.store, state=settings.state)
+    transfers = Transfers(site, tasks, dispatch)
+    server = Server(dispatch, site.store, state=settings.state, endpoints=endpoints(transfers))
     try:
         for url in await server.start(settings.listen):
             print(f"listening on {url}", flush=True)
@@ -146,6 +150,7 @@ async def _serve(site: Site, settings: Config) -> None:
         _tell_systemd("STOPPING=1")
         log.info("ending")
         await server.close(SERVER_GRACE_SECONDS)
+        await transfers.close(TRANSFERS_GRACE_SECONDS)
 
 
 async def _keep_house(site: Site, tasks: Tasks, ended: asyncio.Event) -> None:

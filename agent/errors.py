@@ -498,7 +498,7 @@ class VbdNotRemovableMedia(XenError):
     vbd: object
 
 
-# --- storage and networks
+# --- storage
 
 
 @dataclass(eq=False)
@@ -592,6 +592,68 @@ class VdiMissing(XenError):
     code = "VDI_MISSING"
     sr: object
     vdi: object
+
+
+@dataclass(eq=False)
+class VdiTooSmall(XenError):
+    """What is to be written to the disk needs at least so many bytes."""
+
+    code = "VDI_TOO_SMALL"
+    vdi: object
+    minimum: int
+
+
+@dataclass(eq=False)
+class VdiIoError(XenError):
+    """The content of a disk could not be read or written to its end; the parameter says why."""
+
+    code = "VDI_IO_ERROR"
+    reason: str
+
+
+# --- imports of machines
+
+
+@dataclass(eq=False)
+class ImportFailed(XenError):
+    """What was sent is no machine that can be imported; the parameter says why."""
+
+    code = "IMPORT_ERROR"
+    message: str
+
+
+@dataclass(eq=False)
+class ImportPrematureEof(XenError):
+    """The import ended before all of the machine had come."""
+
+    code = "IMPORT_ERROR_PREMATURE_EOF"
+
+
+@dataclass(eq=False)
+class ImportChecksumsFailed(XenError):
+    """A piece of a disk is not what it was when it was exported."""
+
+    code = "IMPORT_ERROR_SOME_CHECKSUMS_FAILED"
+
+
+@dataclass(eq=False)
+class ImportUnexpectedFile(XenError):
+    """Another file came than the one that has to come here."""
+
+    code = "IMPORT_ERROR_UNEXPECTED_FILE"
+    expected: str
+    found: str
+
+
+@dataclass(eq=False)
+class ImportObjectMissing(XenError):
+    """The description names an object that it does not describe and that this host does not have."""
+
+    code = "IMPORT_ERROR_FAILED_TO_FIND_OBJECT"
+    id: str
+
+
+# --- networks
 
 
 @dataclass(eq=False)

@@ -464,6 +464,54 @@ class Domains(Protocol):
         """Send ``nmi``, ``reset``, ``init``, ``power`` or ``sleep``. VALUE_NOT_SUPPORTED likewise."""
 
 
+class VolumeReader(Protocol):
+    """A volume that is open for reading: the bytes that a guest sees. Good until it is closed, by one thread."""
+
+    size: int
+    tag: str
+    """Another one whenever the content may be another."""
+
+    def next_data(self, offset: int) -> tuple[int, int]:
+        """Where, from `offset` on, the next stretch begins and ends that may hold anything but zeroes; the size twice
+        if there is none.
+        """
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, which lie within the size."""
+
+    def close(self) -> None:
+        """Let go of it. Once is enough."""
+
+
+class VolumeWriter(Protocol):
+    """What is to become a volume, or to take the place of one's content. Nobody sees it before `commit`; closed without
+    that, it is gone. Used by one thread.
+    """
+
+    size: int
+    """Bytes that the guest will see; what is not written is zero."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write within the size; zeroes take no room. SR_FULL if there is none."""
+
+    def spool(self, data: bytes) -> None:
+        """Append to an image that can be read only when all of it is there."""
+
+    def unpack(self, format: str, progress: Callable[[float], None]) -> None:
+        """Write what the spooled image holds, which must be a whole one that needs no other file; `format` is
+        ``qcow2``. VDI_IO_ERROR for one that cannot be read.
+        """
+
+    def finish(self, progress: Callable[[float], None]) -> None:
+        """Bring all to the disk, in the volume's own format. `progress` may end it by raising."""
+
+    def commit(self) -> SeenVolume:
+        """Put it in place, in one step."""
+
+    def close(self) -> None:
+        """Let go of it. Once is enough."""
+
+
 class Storage(Protocol):
     """Storage pools and volumes."""
 
@@ -563,6 +611,14 @@ class Storage(Protocol):
         """Undo or finish what an earlier run of the agent left half done in this storage.
 
         `known` says whether the store has a disk of this uuid.
+        """
+
+    def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
+        """Open a volume, which nobody writes to meanwhile. Where it must be unpacked first, `progress` may end that."""
+
+    def write_volume(self, vdi: VDI) -> VolumeWriter:
+        """Begin what is to take the place of a disk's content, or the volume of a disk that has none yet: one whose
+        `location` is empty. SR_FULL for a size that can never fit.
         """
 
 

@@ -10,7 +10,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import lines_calls, lines_events, lines_machines, lines_process, lines_records, lines_storage, report
+from benchmarks import (
+    lines_calls,
+    lines_disks,
+    lines_events,
+    lines_machines,
+    lines_process,
+    lines_records,
+    lines_storage,
+    report,
+)
 from benchmarks.lab import FOLDER, Lab
 from benchmarks.rows import Failed, Line, NotHere, Row
 
@@ -27,6 +36,7 @@ LINES: tuple[Line, ...] = (
     *lines_process.LINES,
     *lines_storage.LINES,
     *lines_events.IDLE_LINES,
+    *lines_disks.LINES,
 )
 """In the order in which they are measured: those that look inside one after the other."""
 

@@ -16,7 +16,7 @@ from drivers.domains import LibvirtDomains
 from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
 from drivers.guests import Guests
-from drivers.images import ImageFolder
+from drivers.kernels import KernelFolder
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
@@ -53,7 +53,7 @@ def _xen(connection: Connection, state: Path) -> Machine:
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
-    dumps, images = DumpFolder(LIBVIRT_FOLDER), ImageFolder(state.absolute() / "images")
+    dumps, images = DumpFolder(LIBVIRT_FOLDER), KernelFolder(state.absolute() / "images")
     domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images)
     node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
     machine = _libvirt(connection, state, domains, counters, node)
@@ -92,7 +92,7 @@ def _libvirt(
 
 def _simulated(connection: Connection, state: Path) -> Machine:
     vlans = PlayedVlans()
-    dumps, images = DumpFolder(state / "dump"), ImageFolder(state.absolute() / "images")
+    dumps, images = DumpFolder(state / "dump"), KernelFolder(state.absolute() / "images")
     return Machine(
         domains=SimulatedDomains(connection, dumps=dumps, images=images),
         storage=SimulatedStorage(connection, state),

@@ -15,11 +15,13 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from agent.classes import SR, VDI
 from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing, XenError
-from agent.ports import SeenVolume
+from agent.ports import SeenVolume, VolumeReader, VolumeWriter
+from drivers import images
 from drivers.connection import Connection
 from drivers.disk_journal import DiskJournal, Operation, Step
 from drivers.pools import Pools, file_call
@@ -164,6 +166,47 @@ class FolderDisks(Pools):
             folder.remove(name)
             self.journal.reached("destroy: removed")
         self.journal.end(vdi.uuid)
+
+    # --- the content as a whole
+
+    def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
+        """Open the disk for reading. What is not one raw image is unpacked first, beside it in its folder."""
+        guard = partial(file_call, vdi.SR, vdi, vdi.virtual_size)
+        with self.folder(vdi.SR) as folder, guard(), ExitStack() as opened:
+            chain = self._layers(folder, vdi, opened)
+            if other := {layer.format for layer in chain} - set(MADE):
+                raise ValueNotSupported("format", min(other), "only raw and qcow2 images are read")
+            return images.open_chain(folder, chain, vdi.virtual_size, self.qemu_img, guard, progress)
+
+    def write_volume(self, vdi: VDI) -> VolumeWriter:
+        """Begin what is to take the place of the disk's image, or become it. It will rest on nothing.
+
+        VALUE_NOT_SUPPORTED for a format that cannot be made, VDI_IN_USE where other images are laid over it.
+        """
+        size = vdi.virtual_size
+        with self.folder(vdi.SR) as folder:
+            format = format_of(vdi.location) if vdi.location else format_for(vdi)
+            if format not in MADE:
+                raise ValueNotSupported("format", format, "only raw and qcow2 images are written")
+            name = name_in(folder, vdi) if vdi.location else f"{vdi.uuid}.{format}"
+            path, guard = folder.path, partial(file_call, vdi.SR, vdi, size, room(folder, vdi.SR, size))
+            new = Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", name)]) if not vdi.location else None
+
+            def put() -> None:
+                if new is not None:
+                    self.journal.begin(new)
+                else:
+                    with Folder(path) as now:
+                        now.image(name)
+                        _require_no_children(now, name, vdi)
+
+            def seen(name: str, size: int, used: int) -> SeenVolume:
+                return SeenVolume(str(path / name), name, size, used, format, name.lower().endswith(".iso"))
+
+            with guard():
+                if vdi.location:
+                    folder.image(name)  # VDI_MISSING where there is none
+                return images.StagedImage(folder, name, format, size, self.qemu_img, guard, put, seen)
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow the disk to `size`. VALUE_NOT_SUPPORTED for less than it has. What is new reads as zeroes."""

@@ -36,7 +36,7 @@ from drivers import xml, xml_devices, xml_read
 from drivers.connection import Connection
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
-from drivers.images import NO_IMAGES, ImageFolder
+from drivers.kernels import NO_KERNELS, KernelFolder
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class LibvirtDomains:
         *,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
-        images: ImageFolder = NO_IMAGES,
+        images: KernelFolder = NO_KERNELS,
     ) -> None:
         self._connection = connection
         self._kernel_folders = (*kernel_folders, *images.folders)

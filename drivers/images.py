@@ -1,64 +1,243 @@
-"""Kernels and ramdisks that clients sent as data, kept as files for the hypervisor to read.
+"""Volumes opened to send or replace what a guest sees of them, byte for byte.
 
-A file is named for its content, so that the same kernel is there once. Which are still named by a machine, the agent
-says; the rest is removed.
+A raw file or a device is read as it lies, with its holes; an image with a header is unpacked first, into a file that
+has no name any more. What replaces a volume is a file beside it until it is whole and on the disk. Which pool and which
+file a disk is, and what it is laid over, ``disks`` and ``storage`` know.
 """
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
-import tempfile
-import time
-from collections.abc import Collection
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Protocol
 
-from agent.errors import OperationNotAllowed, ValueNotSupported
+from agent.errors import OperationNotAllowed, VdiIoError
+from agent.ports import SeenVolume
+from drivers.qemu_img import Layer, QemuImg
+from drivers.sparse import Folder, Staged
+from drivers.text import cleaned
 
-GRACE_SECONDS = 3600.0
-"""How long a file that no machine names stays: the machine that it was sent for may not be there yet."""
+BLOCK = 4096
+"""So many zero bytes that lie together become a hole."""
+RUN = 16 * BLOCK
+_ZEROES = bytes(RUN)
+_ZERO_BLOCK = bytes(BLOCK)
+
+Guard = Callable[[], AbstractContextManager[None]]
+"""Raises what the file system refuses as the XenError that says it."""
 
 
-@dataclass(frozen=True)
-class ImageFolder:
-    """The folder; None is a hypervisor that does not read this host's files."""
+class Opened:
+    """The port VolumeReader over a descriptor, which is this object's from now on."""
 
-    folder: Path | None
+    def __init__(self, descriptor: int, size: int, tag: str, guard: Guard) -> None:
+        self._descriptor = descriptor
+        self._guard = guard
+        self.size = size
+        self.tag = tag
 
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """What kernels may lie in beside the folders of the host."""
-        return () if self.folder is None else (str(self.folder),)
+    def next_data(self, offset: int) -> tuple[int, int]:
+        """The next stretch that is no hole. A device is one stretch."""
+        with self._guard():
+            try:
+                start = os.lseek(self._descriptor, offset, os.SEEK_DATA)
+                end = os.lseek(self._descriptor, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return self.size, self.size
+                if error.errno == errno.EINVAL:  # a device, or a file system that does not know of holes
+                    return offset, self.size
+                raise
+        return min(start, self.size), min(end, self.size)
 
-    def keep(self, data: bytes) -> str:
-        """Make it a file, whole or not at all. Returns the path."""
-        if self.folder is None:
-            raise ValueNotSupported("PV_kernel", "data:", "the hypervisor is on another host: name a file there")
-        path = self.folder / hashlib.sha256(data).hexdigest()
+    def read(self, offset: int, length: int) -> bytes:
+        """These bytes. VDI_IO_ERROR where the file has become shorter."""
+        with self._guard():
+            data = os.pread(self._descriptor, length, offset)
+            while len(data) < length:
+                more = os.pread(self._descriptor, length - len(data), offset + len(data))
+                if not more:
+                    raise VdiIoError("the volume became shorter while it was read")
+                data += more
+        return data
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def open_chain(
+    folder: Folder,
+    chain: Sequence[Layer],
+    size: int,
+    qemu_img: QemuImg,
+    guard: Guard,
+    progress: Callable[[float], None],
+) -> Opened:
+    """A reader of a disk of `size` bytes by its open images, itself first. The caller closes those."""
+    top = chain[0].descriptor
+    status = os.fstat(top)
+    tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
+    if len(chain) == 1 and chain[0].format == "raw":
+        return Opened(os.dup(top), status.st_size, tag, guard)
+    unpacked = folder.stage("export")
+    try:
+        os.ftruncate(unpacked.descriptor, size)
+        with _damage():
+            qemu_img.convert(chain, Layer(unpacked.descriptor, "raw"), progress, shared=True)
+        return Opened(os.dup(unpacked.descriptor), size, tag, guard)
+    finally:
+        unpacked.close()
+
+
+def open_device(descriptor: int, guard: Guard) -> Opened:
+    """A reader of an open block device, which the caller closes."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    # Nothing tells whether a device was written to since: no two readings are held for the same.
+    return Opened(os.dup(descriptor), size, f"device-{os.urandom(8).hex()}", guard)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """What qemu-img cannot read is the image's fault."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EIO:
+            raise VdiIoError(f"qemu-img: {cleaned(error.strerror, 500)}") from error
+        if error.errno == errno.ENOPKG:
+            raise OperationNotAllowed("images other than raw need qemu-img on this host") from error
+        raise
+
+
+class Place(Protocol):
+    """Where a finished file is seen: how the driver tells of it."""
+
+    def __call__(self, name: str, size: int, used: int) -> SeenVolume: ...
+
+
+class StagedImage:
+    """The port VolumeWriter for an image of a folder: a raw file, turned into the volume's format at the end."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        name: str,
+        format: str,
+        size: int,
+        qemu_img: QemuImg,
+        guard: Guard,
+        put: Callable[[], None],
+        seen: Place,
+    ) -> None:
+        """`put` is called before the volume takes its place, `seen` tells of it afterwards."""
+        self.size = size
+        self._qemu_img = qemu_img
+        self._put = put
+        self._format = format
+        self._guard = guard
+        self._seen = seen
+        # Of its own: the pool may be stopped meanwhile, and the caller's is closed when this returns.
+        self._folder = Folder(folder.path)
+        self._spooled: Staged | None = None
+        self._spooled_bytes = 0
+        self._name = name
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.exists():
-                os.utime(path)
-                return str(path)
-            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except OSError as error:
-            raise OperationNotAllowed(f"the kernel cannot be kept: {error.strerror}") from error
-        return str(path)
+            self._image = self._folder.stage(name)
+        except BaseException:
+            self._folder.close()
+            raise
+        try:
+            os.ftruncate(self._image.descriptor, size)
+        except BaseException:
+            self._image.close()
+            self._folder.close()
+            raise
 
-    def drop_all_but(self, kept: Collection[str]) -> None:
-        """Remove the files of other paths than these, those aside that have just come."""
-        if self.folder is None or not self.folder.is_dir():
-            return
-        for path in self.folder.iterdir():
-            with suppress(OSError):  # the next round tries again
-                if str(path) not in kept and path.stat().st_mtime < time.time() - GRACE_SECONDS:
-                    path.unlink()
+    def write(self, offset: int, data: bytes) -> None:
+        """Write what is not zero."""
+        if offset < 0 or offset + len(data) > self.size:
+            raise VdiIoError(f"{len(data)} bytes at {offset} do not lie within {self.size}")
+        with self._guard():
+            write_sparse(self._image.descriptor, offset, data)
+
+    def spool(self, data: bytes) -> None:
+        with self._guard():
+            if self._spooled is None:
+                self._spooled = self._folder.stage(f"{self._name}.image")
+            write_all(self._spooled.descriptor, self._spooled_bytes, memoryview(data))
+            self._spooled_bytes += len(data)
+
+    def unpack(self, format: str, progress: Callable[[float], None]) -> None:
+        assert self._spooled is not None
+        image = Layer(self._spooled.descriptor, format)
+        with self._guard(), _damage():
+            self._qemu_img.check(image)
+            self._qemu_img.convert([image], Layer(self._image.descriptor, "raw"), progress)
+        if os.fstat(self._image.descriptor).st_size != self.size:
+            raise VdiIoError("the image is larger than it said")
+        self._spooled.close()
+        self._spooled = None
+
+    def finish(self, progress: Callable[[float], None]) -> None:
+        with self._guard():
+            if self._format != "raw":
+                packed = self._folder.stage(self._name)
+                try:
+                    raw = Layer(self._image.descriptor, "raw")
+                    self._qemu_img.create(packed.descriptor, self.size)
+                    self._qemu_img.convert([raw], Layer(packed.descriptor, self._format), progress)
+                except BaseException:
+                    packed.close()
+                    raise
+                self._image.close()
+                self._image = packed
+            os.fsync(self._image.descriptor)
+
+    def commit(self) -> SeenVolume:
+        with self._guard():
+            self._put()
+            self._image.put()
+            used = os.fstat(self._image.descriptor).st_blocks * 512
+        return self._seen(self._name, self.size, used)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            if self._spooled is not None:
+                self._spooled.close()
+            self._image.close()
+            self._folder.close()
 
 
-NO_IMAGES = ImageFolder(None)
+def write_sparse(descriptor: int, offset: int, data: bytes) -> None:
+    """Write the data but for the blocks of it that are zero, which are taken to be holes already."""
+    view = memoryview(data)
+    begun = -1  # where what is to be written begins
+    position, length = 0, len(data)
+    while position < length:
+        step = min(RUN, length - position)
+        piece = data[position : position + step]
+        if piece == _ZEROES[:step] if step < RUN else piece == _ZEROES:
+            if begun >= 0:
+                write_all(descriptor, offset + begun, view[begun:position])
+                begun = -1
+        else:
+            for at in range(0, step, BLOCK):
+                block = piece[at : at + BLOCK]
+                zero = block == _ZERO_BLOCK if len(block) == BLOCK else not any(block)
+                if zero and begun >= 0:
+                    write_all(descriptor, offset + begun, view[begun : position + at])
+                    begun = -1
+                elif not zero and begun < 0:
+                    begun = position + at
+        position += step
+    if begun >= 0:
+        write_all(descriptor, offset + begun, view[begun:])
+
+
+def write_all(descriptor: int, offset: int, data: memoryview) -> None:
+    """Write all of it."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written

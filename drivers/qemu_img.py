@@ -24,6 +24,10 @@ POLL_SECONDS = 0.2
 _PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
 _NO_ROOM = re.compile(r"No space left|File too large|[Qq]uota exceeded")
 _SAID_MAX = 2000
+_MEMORY_BYTES = 2 * 2**30
+"""Address space of a qemu-img: some tens of MiB are used, threads and caches reserve more."""
+_ONLY_LEAKS = 3
+"""What a check ends with where an image has clusters that nobody uses, and no other fault."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class QemuImg:
     def __init__(self, program: str | None = None) -> None:
         self._program = shutil.which(program or "qemu-img")
         self._dies_with_us = shutil.which("setpriv")
+        self._limits = shutil.which("prlimit")
 
     @property
     def installed(self) -> bool:
@@ -88,13 +93,24 @@ class QemuImg:
         command = ["convert", "-p", "-n", *zeroes, *(["-U"] if shared else []), "--target-image-opts"]
         self._run([*command, _tree(chain), options], [*_descriptors(chain), target.descriptor], progress)
 
+    def check(self, layer: Layer) -> None:
+        """EIO for an image that is not whole, such as one that was cut off: what is missing would read as zero."""
+        self._run(["check", _tree([layer])], [layer.descriptor], fine=(0, _ONLY_LEAKS))
+
     def _run(
-        self, arguments: Sequence[str], descriptors: Sequence[int], progress: Callable[[float], None] = ignore
+        self,
+        arguments: Sequence[str],
+        descriptors: Sequence[int],
+        progress: Callable[[float], None] = ignore,
+        *,
+        fine: Sequence[int] = (0,),
     ) -> None:
         if self._program is None:
             raise OSError(errno.ENOPKG, "qemu-img is not installed, without which there are raw disks only")
         # What ends the agent ends its tools: one that went on would write to what the next start tidies up.
         bound = [self._dies_with_us, "--pdeathsig", "KILL"] if self._dies_with_us else []
+        if self._limits:
+            bound += [self._limits, f"--as={_MEMORY_BYTES}", "--core=0", "--"]
         with subprocess.Popen(
             [*bound, self._program, *arguments],
             stdin=subprocess.DEVNULL,
@@ -108,7 +124,7 @@ class QemuImg:
             except BaseException:
                 process.kill()
                 raise
-        if process.returncode:
+        if process.returncode not in fine:
             raise OSError(errno.ENOSPC if _NO_ROOM.search(said) else errno.EIO, said or "qemu-img failed")
 
 

@@ -29,7 +29,7 @@ from drivers import xml, xml_read
 from drivers.connection import Connection
 from drivers.domains import ALIVE, DEFINITION, LibvirtDomains
 from drivers.dumps import NO_DUMPS, DumpFolder
-from drivers.images import NO_IMAGES, ImageFolder
+from drivers.kernels import NO_KERNELS, KernelFolder
 from drivers.simulated_host import NOT_RESETTABLE
 
 PLAYED_DUMP = b"\x7fELF\x02\x01\x01" + bytes(1017)
@@ -121,7 +121,7 @@ class SimulatedDomains(LibvirtDomains):
         *,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
-        images: ImageFolder = NO_IMAGES,
+        images: KernelFolder = NO_KERNELS,
     ) -> None:
         super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images)
         self.failures = FailurePlan()

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import re
+import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,11 @@ TICK_SECONDS = 0.02
 _NO_SHARING = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.ETXTBSY, errno.EBADF)
 
 _TEMPORARY = re.compile(r"\..+\.partial", re.DOTALL)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether it is the name of a file that is still being made."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Folder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
         os.close(self._descriptor)
 
     def _names(self) -> list[str]:
@@ -96,6 +106,10 @@ class Folder:
         except FileNotFoundError:
             return False
         return True
+
+    def stage(self, name: str) -> Staged:
+        """A file to be filled by and by, which takes this name, and the place of what has it, when it is put there."""
+        return Staged(os.dup(self._descriptor), _single(name))
 
     def space(self) -> tuple[int, int]:
         """The size of the file system and what of it is free for us, in bytes."""
@@ -257,6 +271,60 @@ def state(descriptor: int) -> tuple[int, int]:
         time.sleep(TICK_SECONDS)
         status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns
+
+
+class Staged:
+    """A new file of a folder, under a temporary name until `put`. What is never put is gone when it is closed, or when
+    the folder is swept after a crash. OSErrors are passed on.
+    """
+
+    def __init__(self, folder: int, name: str) -> None:
+        """`folder` is a descriptor, which is this object's from now on."""
+        self._folder = folder
+        self.name = name
+        self._temporary: str | None = f".{name}.{secrets.token_hex(4)}.partial"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self.descriptor = os.open(self._temporary, flags, 0o600, dir_fd=folder)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            if os.fstat(self.descriptor).st_nlink == 0:  # somebody swept before it was locked
+                os.close(self.descriptor)
+                self.descriptor = os.open(self._temporary, flags, 0o600, dir_fd=folder)
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+        except OSError:
+            os.close(folder)
+            raise
+
+    @property
+    def path(self) -> str:
+        """A path by which a child that inherits the descriptor opens the file, wherever it is."""
+        return f"/proc/self/fd/{self.descriptor}"
+
+    def put(self) -> None:
+        """Give it its name, in one step: whoever opens the name finds the file of before or this one, whole.
+
+        What has the name hands down its owner, group and mode. All must be written and on the disk before.
+        """
+        assert self._temporary is not None
+        with suppress(FileNotFoundError):
+            before = os.stat(self.name, dir_fd=self._folder, follow_symlinks=False)
+            if not stat.S_ISREG(before.st_mode):
+                raise FileExistsError(errno.EEXIST, "something else than a file has the name", self.name)
+            os.fchmod(self.descriptor, stat.S_IMODE(before.st_mode))
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(self.descriptor, before.st_uid, before.st_gid)
+        os.rename(self._temporary, self.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self._temporary = None
+        os.fsync(self._folder)
+
+    def close(self) -> None:
+        """Let go of it, and delete it if it was not put anywhere."""
+        if self._temporary is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary, dir_fd=self._folder)
+            self._temporary = None
+        os.close(self.descriptor)
+        os.close(self._folder)
 
 
 def _single(name: str) -> str:

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import libvirt
@@ -18,7 +19,8 @@ from lxml import etree
 
 from agent.classes import SR, VDI
 from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing
-from agent.ports import SeenVolume
+from agent.ports import SeenVolume, VolumeReader, VolumeWriter
+from drivers import images
 from drivers.connection import Connection
 from drivers.disk_journal import DiskJournal, Operation, Step
 from drivers.disks import FolderDisks, asked_format, format_for, room
@@ -125,6 +127,29 @@ class LibvirtStorage(FolderDisks):
             _require_no_snapshots(place, vdi)
             volume.delete()
         self.journal.end(vdi.uuid)
+
+    def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
+        """Open the volume for reading."""
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+            if place.folder is None:
+                path = self._volume(place, vdi).path()
+        if place.folder is not None:
+            return super().read_volume(vdi, progress)
+        guard = partial(file_call, vdi.SR, vdi)
+        with guard(), _device(path) as descriptor:
+            return images.open_device(descriptor, guard)
+
+    def write_volume(self, vdi: VDI) -> VolumeWriter:
+        """Begin what is to take the place of an image of a folder, or become it.
+
+        VALUE_NOT_SUPPORTED where volumes are devices, which have no room beside them.
+        """
+        with self._call(vdi.SR, vdi):
+            place = self._place(vdi.SR)
+        if place.folder is None:
+            raise ValueNotSupported("SR", vdi.SR.ref, "the content of disks that are devices cannot be replaced")
+        return super().write_volume(vdi)
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow it to `size`. VALUE_NOT_SUPPORTED for less than it has, and where the storage cannot grow a volume."""

@@ -26,7 +26,7 @@ from drivers.domains import ALIVE, LibvirtDomains
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.guests import Guests
-from drivers.images import NO_IMAGES, ImageFolder
+from drivers.kernels import NO_KERNELS, KernelFolder
 from drivers.xl import Xl, XlDomain
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class XenDomains(LibvirtDomains):
         *,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
-        images: ImageFolder = NO_IMAGES,
+        images: KernelFolder = NO_KERNELS,
     ) -> None:
         super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images)
         self._xl = xl

@@ -4,6 +4,7 @@ alone.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +35,8 @@ from agent.ports import (
     SeenScsi,
     SeenSecurity,
     SeenVolume,
+    VolumeReader,
+    VolumeWriter,
 )
 from drivers.cpu_pools import SimulatedCpuPools
 
@@ -248,6 +251,8 @@ class FakeStorage(Failing):
         super().__init__()
         self.attached: dict[str, SeenPool] = {LOCAL: SeenPool(LOCAL, "local", "file", True, {}, 100 * GIB, 0)}
         self.volumes: dict[str, dict[str, SeenVolume]] = {LOCAL: {}}
+        self.contents: dict[str, bytes] = {}
+        """What was written to volumes, by location."""
         self.overlays = False
         """Whether images can be laid over each other here."""
         self.split: dict[str, tuple[SeenVolume, SeenVolume]] = {}
@@ -320,6 +325,14 @@ class FakeStorage(Failing):
         self.meet("copy_volume")
         return self.create_volume(target)
 
+    def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
+        self.meet("read_volume")
+        return FakeReader(self.contents.get(vdi.location, bytes(vdi.virtual_size)))
+
+    def write_volume(self, vdi: VDI) -> VolumeWriter:
+        self.meet("write_volume")
+        return FakeWriter(self, vdi)
+
     def doom_volume(self, vdi: VDI) -> None:
         self.meet("doom_volume")
 
@@ -382,6 +395,57 @@ class FakeStorage(Failing):
     @staticmethod
     def steps() -> Iterator[float]:
         yield from (0.25, 0.5, 0.75, 1.0)
+
+
+class FakeReader:
+    """Some bytes, without holes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.size = len(content)
+        self.tag = hashlib.sha256(content).hexdigest()
+
+    def next_data(self, offset: int) -> tuple[int, int]:
+        return min(offset, self.size), self.size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.content[offset : offset + length]
+
+    def close(self) -> None:
+        pass
+
+
+class FakeWriter:
+    """What is to become a volume, in memory."""
+
+    def __init__(self, storage: FakeStorage, vdi: VDI) -> None:
+        self.storage = storage
+        self.vdi = vdi
+        self.size = vdi.virtual_size
+        self.content = bytearray(vdi.virtual_size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        self.storage.meet("write")
+        self.content[offset : offset + len(data)] = data
+
+    def spool(self, data: bytes) -> None:
+        raise NotImplementedError("images with a header are the real drivers' business")
+
+    def unpack(self, format: str, progress: Callable[[float], None]) -> None:
+        raise NotImplementedError("images with a header are the real drivers' business")
+
+    def finish(self, progress: Callable[[float], None]) -> None:
+        self.storage.meet("finish")
+        progress(1.0)
+
+    def commit(self) -> SeenVolume:
+        self.storage.meet("commit")
+        location = self.vdi.location or self.storage.create_volume(self.vdi).location
+        self.storage.contents[location] = bytes(self.content)
+        return self.storage.volumes[self.vdi.SR.uuid][location]
+
+    def close(self) -> None:
+        self.storage.meet("close")
 
 
 class FakeNetworks(Failing):

@@ -59,6 +59,7 @@ LIFE: dict[VmOperation, tuple[PowerState, ...]] = {
     VmOperation.SEND_SYSRQ: (R,),
     VmOperation.SEND_TRIGGER: (R,),
     VmOperation.POWER_STATE_RESET: (R, P, S),
+    VmOperation.EXPORT: (H,),
     VmOperation.GET_BOOT_RECORD: STATES,
 }
 """An operation on a machine, and the power states in which it can be done."""
@@ -74,6 +75,7 @@ OF_TEMPLATES = frozenset(
         VmOperation.CHANGING_MEMORY_LIMITS,
         VmOperation.CHANGING_STATIC_RANGE,
         VmOperation.CHANGING_DYNAMIC_RANGE,
+        VmOperation.EXPORT,
         VmOperation.GET_BOOT_RECORD,
     }
 )
@@ -83,6 +85,7 @@ OF_SNAPSHOTS = frozenset(
         VmOperation.COPY,
         VmOperation.REVERT,
         VmOperation.DESTROY,
+        VmOperation.EXPORT,
         VmOperation.GET_BOOT_RECORD,
     }
 )
@@ -203,8 +206,14 @@ def derive_vif(vif: m.VIF) -> None:
 
 
 def vdi_in_use(vdi: m.VDI) -> bool:
-    """Whether a running, paused or suspended machine has the disk."""
-    return any(vbd.currently_attached or vbd.VM.power_state is S for vbd in vdi.VBDs)
+    """Whether a running, paused or suspended machine has the disk, or its content is on its way in or out."""
+    return vdi_held(vdi) or any(vbd.currently_attached or vbd.VM.power_state is S for vbd in vdi.VBDs)
+
+
+def vdi_held(vdi: m.VDI) -> bool:
+    """Whether the content of the disk is being read or replaced as a whole: nobody may write to it meanwhile."""
+    operations = vdi.current_operations.values()
+    return VdiOperation.BLOCKED in operations or VdiOperation.COPY in operations
 
 
 def derive_vdi(vdi: m.VDI) -> None:

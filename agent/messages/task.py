@@ -21,11 +21,15 @@ def is_a_verbs(api: Api, task: Task) -> bool:
     return _names_a_verb(api, task.name_label)
 
 
+TRANSFERS = frozenset({"VDI.import_raw", "VDI.export_raw", "VM.import", "VM.export"})
+"""The names of tasks that an upload or a download runs as, where the client lends none."""
+
+
 def _names_a_verb(api: Api, label: str) -> bool:
-    return label.removeprefix("Async.") in api.messages
+    return label.removeprefix("Async.") in api.messages or label in TRANSFERS
 
 
-def _own(call: Call, task: Task) -> None:
+def require_own_task(call: Call, task: Task) -> None:
     """PERMISSION_DENIED unless it is the caller's own task, or the caller may manage everybody's."""
     caller = call.session
     if caller is None or Role.from_wire(caller.role_name) >= Role.POOL_OPERATOR:
@@ -52,7 +56,7 @@ def create(call: Call, label: str, description: str) -> Task:
 @message(Task, kind=Kind.WRITE, role=Role.READ_ONLY)
 def destroy(call: Call, self: Task) -> None:
     """Drop a task. One that a verb still runs as cannot be dropped: cancel it, or let it end."""
-    _own(call, self)
+    require_own_task(call, self)
     if self.status in OPEN and is_a_verbs(call.site.api, self):
         raise OperationNotAllowed("the task is under way: cancel it first, or wait for its end")
     call.store.destroy(self)
@@ -65,7 +69,7 @@ def cancel(call: Call, task: Task) -> None:
 
     OPERATION_NOT_ALLOWED if it has ended.
     """
-    _own(call, task)
+    require_own_task(call, task)
     if TaskOperation.CANCEL not in task.allowed_operations:
         raise OperationNotAllowed(f"the task is {task.status}, not pending")
     if is_a_verbs(call.site.api, task):
@@ -75,7 +79,7 @@ def cancel(call: Call, task: Task) -> None:
 
 
 def _made_by_client(call: Call, task: Task) -> None:
-    _own(call, task)
+    require_own_task(call, task)
     if is_a_verbs(call.site.api, task):
         raise OperationNotAllowed("this task's fields are the agent's to set")
 
@@ -113,14 +117,14 @@ def set_error_info(call: Call, self: Task, value: tuple[str, ...]) -> None:
 @message(Task, kind=Kind.WRITE, role=Role.READ_ONLY)
 def set_other_config(call: Call, self: Task, value: Mapping[str, str]) -> None:
     """Set other_config whole."""
-    _own(call, self)
+    require_own_task(call, self)
     self.other_config = value
 
 
 @message(Task, kind=Kind.WRITE, role=Role.READ_ONLY)
 def add_to_other_config(call: Call, self: Task, key: str, value: str) -> None:
     """Add a key to other_config; MAP_DUPLICATE_KEY if it is there."""
-    _own(call, self)
+    require_own_task(call, self)
     if key in self.other_config:
         raise MapDuplicateKey("task", "other_config", self, key)
     self.other_config = {**self.other_config, key: value}
@@ -129,5 +133,5 @@ def add_to_other_config(call: Call, self: Task, key: str, value: str) -> None:
 @message(Task, kind=Kind.WRITE, role=Role.READ_ONLY)
 def remove_from_other_config(call: Call, self: Task, key: str) -> None:
     """Take a key out of other_config; nothing happens if it is not there."""
-    _own(call, self)
+    require_own_task(call, self)
     self.other_config = {name: value for name, value in self.other_config.items() if name != key}

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from agent.call import Call
 from agent.classes import VBD, VDI, VBDMetrics
 from agent.classes.devices import PLACES, name_of, number_of
-from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType
-from agent.classes.lifecycle import small
+from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType, VdiOperation
+from agent.classes.lifecycle import small, vdi_held
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
@@ -81,9 +81,15 @@ def destroy(call: Call, self: VBD) -> None:
 
 
 def require_vdi_free(vbd: VBD) -> None:
-    """VDI_IN_USE where another machine has the disk, unless it is sharable or nobody writes to it."""
+    """VDI_IN_USE where another machine has the disk, unless it is sharable or nobody writes to it; and while its
+    content is being sent or replaced.
+    """
     vdi = vbd.VDI
-    if vdi is None or vdi.sharable:
+    if vdi is None:
+        return
+    if vdi_held(vdi) and (vbd.mode is VbdMode.RW or VdiOperation.BLOCKED in vdi.current_operations.values()):
+        raise VdiInUse(vdi, "attach")
+    if vdi.sharable:
         return
     for other in vdi.VBDs:
         writes = other.mode is VbdMode.RW or vbd.mode is VbdMode.RW
@@ -171,6 +177,8 @@ def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
         raise VMBadPowerState(vbd.VM, states, small(PowerState.SUSPENDED))
     if vdi is not None:
         require_managed(vdi)
+        if VdiOperation.BLOCKED in vdi.current_operations.values():
+            raise VdiInUse(vdi, "attach")
     before = vbd.VDI
     with call.store.transaction():
         vbd.VDI, vbd.empty = vdi, vdi is None

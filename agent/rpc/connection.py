@@ -14,7 +14,8 @@ import logging
 import re
 import socket
 import struct
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aiohttp import web
@@ -28,6 +29,8 @@ ALLOW = "GET, HEAD, OPTIONS, POST"
 REFUSED_PATH = "/.refused"
 """Path of the request that stands for a refused one, so that its answer waits its turn behind those before it."""
 DISCARD_MAX = 64 * 1024 * 1024
+READ_BYTES = 256 * 1024
+"""So much of a body waits to be read, and as much again, before its sender has to."""
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)([ \t]*):[ \t]*([^\r\n]*)")
 _CREDENTIALS = struct.Struct("3i")
 _HEAD_END = b"\r\n\r\n"
@@ -52,6 +55,10 @@ class Limits:
     """How long a client may leave an answer unread."""
     linger_seconds: float = 2.0
     """How long what a refused client still sends is swallowed, so that it gets to read why."""
+    stream_seconds: float = 120.0
+    """How long a client may pause while it sends or fetches a disk."""
+    uploads: frozenset[bytes] = frozenset()
+    """The paths that take a body of any length, by PUT."""
 
 
 @dataclass(eq=False)
@@ -60,6 +67,7 @@ class Refusal(Exception):
 
     status: int
     reason: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def caller_of(transport: asyncio.BaseTransport) -> Caller:
@@ -75,14 +83,18 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
     return Caller(name[0], local=address.is_loopback)
 
 
-def framing(head: bytes, body_bytes: int) -> tuple[int, bool]:
-    """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head."""
+def framing(head: bytes, body_bytes: int, uploads: frozenset[bytes] = frozenset()) -> tuple[int, bool]:
+    """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head.
+
+    `uploads` are the paths that take a body of any length, by PUT.
+    """
     method = head[: head.find(b" ")]
     if not method.isalpha() or not head[: head.find(b"\r\n")].endswith((b" HTTP/1.1", b" HTTP/1.0")):
         raise Refusal(400, "this is no HTTP")
     if method == b"CONNECT":
         raise Refusal(501, "no console is served here")
-    if method not in METHODS:
+    upload = method == b"PUT" and _path(head) in uploads
+    if method not in METHODS and not upload:
         raise Refusal(405, "the method is not served")
     lines = head.count(b"\r\n")
     if lines != head.count(b"\n") or lines != head.count(b"\r"):
@@ -102,9 +114,14 @@ def framing(head: bytes, body_bytes: int) -> tuple[int, bool]:
         return 0, True
     if not value.isdigit():
         raise Refusal(400, "the length of the body is no number")
-    if len(value) > 18 or int(value) > body_bytes:
+    if len(value) > 18 or (int(value) > body_bytes and not upload):
         raise Refusal(413, f"the body is longer than {body_bytes} octets")
     return int(value), False
+
+
+def _path(head: bytes) -> bytes:
+    """The path that a head asks for, without the slash that some clients put at its end."""
+    return head.split(b" ", 2)[1].partition(b"?")[0].rstrip(b"/")
 
 
 class Connections(web.Server):
@@ -173,6 +190,7 @@ class Connection(web.RequestHandler):
         "_stalled_since",
         "caller",
         "refusal",
+        "streams",
         "task",
         "waits",
     )
@@ -192,6 +210,7 @@ class Connection(web.RequestHandler):
             max_field_size=limits.head_bytes,
             max_headers=limits.head_bytes,
             auto_decompress=False,
+            read_bufsize=READ_BYTES,
         )
         self._connections = connections
         self._head = b""
@@ -210,6 +229,8 @@ class Connection(web.RequestHandler):
         """What answers the request under way."""
         self.waits = False
         """Whether it only waits for something to happen. Any other call is finished even if its client goes away."""
+        self.streams = False
+        """Whether a disk is on its way, which may pause for longer than an answer."""
 
     # --- the transport's side
 
@@ -279,7 +300,7 @@ class Connection(web.RequestHandler):
                 return
             if end > limits.head_bytes:
                 raise Refusal(431, f"the head is longer than {limits.head_bytes} octets")
-            length, self._chunked = framing(self._head[:end], limits.body_bytes)
+            length, self._chunked = framing(self._head[:end], limits.body_bytes, limits.uploads)
             if self._chunked:
                 request, self._head = self._head, b""
             else:
@@ -301,6 +322,7 @@ class Connection(web.RequestHandler):
     def discard(self, refusal: Refusal) -> None:
         """From now on swallow what comes: the request under way is answered with this refusal."""
         self.refusal = refusal
+        self.resume_reading()  # of a long body, much may be waiting to be read
 
     def abort(self) -> None:
         """End it at once, whatever is still to be written."""
@@ -358,6 +380,20 @@ class Connection(web.RequestHandler):
         except web.RequestPayloadError as error:
             raise Refusal(400, "the body is not framed as its head says") from error
 
+    async def parts(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
+        """The body as it comes, never much of it at once. Refusal if it stalls or ends early."""
+        try:
+            while True:
+                async with asyncio.timeout(self._connections.limits.stream_seconds):
+                    part = await request.content.readany()
+                if not part:
+                    return
+                yield part
+        except TimeoutError:
+            raise Refusal(408, "the body did not come in time") from None
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise Refusal(400, "the body is not framed as its head says") from error
+
     def look(self, now: float) -> None:
         """End what takes too long."""
         limits = self._connections.limits
@@ -365,7 +401,7 @@ class Connection(web.RequestHandler):
         if transport is None:
             return
         if self._stalled_since is not None:
-            if now - self._stalled_since > limits.write_seconds:
+            if now - self._stalled_since > (limits.stream_seconds if self.streams else limits.write_seconds):
                 log.info("%s does not read its answer: disconnected", self.caller.peer)
                 self.abort()
         elif self._head:

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -65,6 +66,15 @@ class Calls(Protocol):
         """Let everybody who waits look again."""
 
 
+class Endpoint(Protocol):
+    """Something that is served beside calls, at a path of its own."""
+
+    methods: frozenset[str]
+
+    async def answer(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request; Refusal for one that is refused for its form."""
+
+
 class Stopping(Exception):
     """The agent stops while a client waits for something to happen."""
 
@@ -72,10 +82,21 @@ class Stopping(Exception):
 class Server:
     """The front door. All methods run on the loop that made it."""
 
-    def __init__(self, dispatch: Calls, store: Store, *, state: Path, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        dispatch: Calls,
+        store: Store,
+        *,
+        state: Path,
+        limits: Limits | None = None,
+        endpoints: Mapping[str, Endpoint] = {},
+    ) -> None:
+        """`endpoints` are what is served beside calls, by path."""
         self._dispatch = dispatch
         self._state = state
-        self._limits = limits or Limits()
+        self._endpoints = endpoints
+        uploads = frozenset(path.encode() for path, endpoint in endpoints.items() if "PUT" in endpoint.methods)
+        self._limits = replace(limits or Limits(), uploads=uploads)
         self._xml = Answers(store, xmlrpc.WIRE)
         self._json = Answers(store, jsonrpc.WIRE)
         self._connections = Connections(self._handle, self._limits, asyncio.get_running_loop())
@@ -167,6 +188,11 @@ class Server:
     async def _respond(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
         if connection.refusal is not None and request.path == REFUSED_PATH:
             raise connection.refusal
+        endpoint = self._endpoints.get(request.path.rstrip("/"))
+        if endpoint is not None and request.method in endpoint.methods:
+            if "Expect" in request.headers and request.headers["Expect"].lower() != "100-continue":
+                raise Refusal(417, "only 100-continue can be expected")
+            return await endpoint.answer(connection, request)
         if request.method != "POST":
             return self._page(request)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -189,13 +215,15 @@ class Server:
             return web.Response(status=204, headers={"Allow": ALLOW, "Server": "xen-host-agent"})
         if path in RPC_PATHS:
             return _text(405, "calls are sent by POST\n", {"Allow": "OPTIONS, POST"})
+        if (endpoint := self._endpoints.get(path.rstrip("/"))) is not None:
+            return _text(405, "the method is not served here\n", {"Allow": ", ".join(sorted(endpoint.methods))})
         if path == "/healthz":
             return _text(200, "ok")
         return _text(200, PAGE) if path == "/" else _text(404, "there is nothing here\n")
 
     async def _refuse(self, connection: Connection, request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
         """Say why, and swallow for a while what the client still sends: a reset would take the answer from it."""
-        headers = {"Allow": ALLOW} if refusal.status == 405 else {}
+        headers = {"Allow": ALLOW} if refusal.status == 405 else refusal.headers
         response = _text(refusal.status, f"{refusal.reason}\n", headers)
         response.force_close()
         await response.prepare(request)
@@ -211,8 +239,7 @@ class Server:
     async def _expected(request: web.BaseRequest) -> None:
         if request.headers["Expect"].lower() != "100-continue":
             raise Refusal(417, "only 100-continue can be expected")
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # the answer has not begun
+        await go_on(request)
 
     # --- calls
 
@@ -289,6 +316,12 @@ class Server:
             for chunk in chunks:
                 await response.write(chunk)
         return response
+
+
+async def go_on(request: web.BaseRequest) -> None:
+    """Tell a client that asked first, by Expect, to send its body."""
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer has not begun
 
 
 def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:

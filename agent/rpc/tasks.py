@@ -16,11 +16,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.call import Call, Site
-from agent.classes import VM, Task
-from agent.classes.enums import TaskStatus
+from agent.classes import VDI, VM, Task
+from agent.classes.enums import TaskStatus, VdiOperation
 from agent.classes.lifecycle import require_reach
-from agent.errors import HandleInvalid, InternalError, TaskCancelled, TooManyPendingTasks, XenError
-from agent.messages.task import is_a_verbs
+from agent.errors import (
+    HandleInvalid,
+    InternalError,
+    OperationNotAllowed,
+    TaskCancelled,
+    TooManyPendingTasks,
+    VdiInUse,
+    XenError,
+)
+from agent.messages.task import is_a_verbs, require_own_task
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message
 from agent.rpc.xmlrpc import value_text
@@ -131,22 +139,30 @@ class Tasks:
 
         return run
 
-    def _new(self, name: str, call: Call) -> Task:
-        task = Task()
-        task.name_label = name
-        task.created = datetime.now(UTC)
-        task.session = call.session if call.session is not None and self._site.store.is_live(call.session) else None
-        task.resident_on = self._site.observer.host
-        return task
+    def lend(self, name: str, call: Call, task: Task | None) -> Task:
+        """The task that work outside of any message is to run as: the client's own, else a new one of this name.
 
-    def _background(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> None:
+        OPERATION_NOT_ALLOWED for one that has ended, PERMISSION_DENIED for another user's.
+        """
+        if task is not None:
+            require_own_task(call, task)
+            if task.status is not TaskStatus.PENDING:
+                raise OperationNotAllowed(f"the task is {task.status}: it cannot be used again")
+            return task
+        with self._site.store.transaction():
+            return self._site.store.add(self._new(name, call))
+
+    def carry(self, task: Task, work: Callable[[], str]) -> XenError | None:
+        """Do the work, whose result it returns as a task holds it, and note how that ended. Returns what it failed
+        with.
+        """
         status, text = TaskStatus.FAILURE, ""
         failure: XenError | None = None
         try:
-            if task.status == TaskStatus.CANCELLING:
+            if task.status in (TaskStatus.CANCELLING, TaskStatus.CANCELLED):
                 raise TaskCancelled(task)
-            value = self._run(message, call, task, args)
-            status, text = TaskStatus.SUCCESS, value_text(message.result, value)
+            text = work()
+            status = TaskStatus.SUCCESS
         except TaskCancelled as error:
             status, failure = TaskStatus.CANCELLED, error
         except XenError as error:
@@ -156,6 +172,18 @@ class Tasks:
             log.error("%s failed unexpectedly [%s]", task.name_label, number, exc_info=error)
             failure = InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
         self._end(task, lambda: self._finish(task, status, text, failure))
+        return failure
+
+    def _new(self, name: str, call: Call) -> Task:
+        task = Task()
+        task.name_label = name
+        task.created = datetime.now(UTC)
+        task.session = call.session if call.session is not None and self._site.store.is_live(call.session) else None
+        task.resident_on = self._site.observer.host
+        return task
+
+    def _background(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> None:
+        self.carry(task, lambda: value_text(message.result, self._run(message, call, task, args)))
 
     def _end(self, task: Task, finish: Callable[[], None]) -> None:
         """Note how a task ended; where the journal cannot take it now, the next sweep tries again."""
@@ -181,6 +209,8 @@ class Tasks:
         operation = kind.decode({"": message.operation}, self._site.store.find)[""]
         with self._site.store.transaction(wait=False):
             require_live(self._site, args)
+            if isinstance(subject, VDI) and VdiOperation.BLOCKED in subject.current_operations.values():
+                raise VdiInUse(subject, message.operation)
             held = subject.__dict__["current_operations"]
             subject.current_operations = {**held, task.ref: operation}
         try:

@@ -10,12 +10,12 @@ import pytest
 
 from agent.errors import OperationNotAllowed, ValueNotSupported
 from drivers import xml
-from drivers.images import GRACE_SECONDS, NO_IMAGES, ImageFolder
+from drivers.kernels import GRACE_SECONDS, NO_KERNELS, KernelFolder
 from tests.drivers.machines import Machines
 
 
 def test_the_same_content_is_one_file_that_only_the_agent_reads(tmp_path: Path) -> None:
-    images = ImageFolder(tmp_path / "images")
+    images = KernelFolder(tmp_path / "images")
     first = images.keep(b"kernel")
     assert images.keep(b"kernel") == first != images.keep(b"ramdisk")
     assert Path(first).read_bytes() == b"kernel"
@@ -24,7 +24,7 @@ def test_the_same_content_is_one_file_that_only_the_agent_reads(tmp_path: Path) 
 
 
 def test_what_nobody_names_goes_after_a_while(tmp_path: Path) -> None:
-    images = ImageFolder(tmp_path / "images")
+    images = KernelFolder(tmp_path / "images")
     images.drop_all_but(())
     old, named, fresh = (images.keep(name) for name in (b"old", b"named", b"fresh"))
     for path in (old, named):
@@ -37,18 +37,18 @@ def test_what_nobody_names_goes_after_a_while(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "images").write_text("in the way")
     with pytest.raises(OperationNotAllowed):
-        ImageFolder(tmp_path / "images").keep(b"kernel")
+        KernelFolder(tmp_path / "images").keep(b"kernel")
 
 
 def test_a_hypervisor_elsewhere_keeps_none() -> None:
     with pytest.raises(ValueNotSupported):
-        NO_IMAGES.keep(b"kernel")
-    NO_IMAGES.drop_all_but(())
-    assert NO_IMAGES.folders == ()
+        NO_KERNELS.keep(b"kernel")
+    NO_KERNELS.drop_all_but(())
+    assert NO_KERNELS.folders == ()
 
 
 def test_a_kept_kernel_is_the_definition_s_by_its_path(machines: Machines, tmp_path: Path) -> None:
-    images = ImageFolder(tmp_path / "images")
+    images = KernelFolder(tmp_path / "images")
     path = images.keep(b"kernel")
     vm = machines.vm(PV_kernel=f"file://{path}", PV_ramdisk="file:///boot/initrd.img")
     root = xml.build(vm, "web", kernel_folders=(*xml.KERNEL_FOLDERS, *images.folders))

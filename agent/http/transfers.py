@@ -1,0 +1,383 @@
+"""Uploads and downloads of disks and machines: who may, as which task, and how the loop and a worker share the work.
+
+A request is answered on the loop; what it asks for is plain synchronous code on a worker of its own, which reads an
+Upload or writes a Download. The worker notes how its task ended before the client is told. What is sent and fetched,
+``disks`` and ``machines`` know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from agent.call import Call, Site
+from agent.classes import Task
+from agent.errors import (
+    HandleInvalid,
+    InvalidValue,
+    RbacPermissionDenied,
+    SessionInvalid,
+    TooManyPendingTasks,
+    VdiIoError,
+    XenError,
+)
+from agent.http.streams import Download, Upload
+from agent.model.entity import Entity
+from agent.roles import Role
+from agent.rpc.connection import Connection, Refusal
+from agent.rpc.dispatch import Dispatch
+from agent.rpc.server import go_on
+from agent.rpc.tasks import Tasks
+
+E = TypeVar("E", bound=Entity)
+AT_ONCE = 16
+"""Transfers under way at the same time; one more is answered TOO_MANY_PENDING_TASKS."""
+NO_LENGTH = 2**50
+"""What Xen Orchestra announces for a stream whose length it does not know."""
+
+STATUSES = {
+    "SESSION_INVALID": 401,
+    "SESSION_AUTHENTICATION_FAILED": 401,
+    "RBAC_PERMISSION_DENIED": 403,
+    "PERMISSION_DENIED": 403,
+    "HANDLE_INVALID": 404,
+    "UUID_INVALID": 404,
+    "VDI_MISSING": 404,
+    "INVALID_VALUE": 400,
+    "VALUE_NOT_SUPPORTED": 400,
+    "FIELD_TYPE_ERROR": 400,
+    "VDI_IO_ERROR": 400,
+    "VDI_TOO_SMALL": 413,
+    "SR_FULL": 507,
+    "HOST_OFFLINE": 503,
+    "TOO_MANY_PENDING_TASKS": 503,
+    "INTERNAL_ERROR": 500,
+    "SR_BACKEND_FAILURE": 500,
+}
+"""HTTP's word for an error; 400 for those of an import, 409 for what the state of things forbids."""
+
+
+def status_of(error: XenError) -> int:
+    """The HTTP status of an error."""
+    return STATUSES.get(error.code, 400 if error.code.startswith("IMPORT_") else 409)
+
+
+@dataclass
+class Reply:
+    """The head of the answer to a download."""
+
+    status: int
+    headers: Mapping[str, str]
+    length: int | None
+    """None where it is not known beforehand."""
+
+
+@dataclass
+class Job:
+    """One transfer, as the worker sees it."""
+
+    call: Call
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    upload: Upload | None
+    download: Download | None
+    head_only: bool
+    begin: Callable[[Reply | None], None]
+    """Said once, when all was checked: the client is to send its body, or is sent this head."""
+
+    def wanted(self, cls: type[E], *names: str) -> E:
+        """The object that one of these parameters names, by reference or uuid. HANDLE_INVALID or UUID_INVALID for none
+        such.
+        """
+        for name in names:
+            value = self.query.get(name)
+            if value:
+                return find(self.call, cls, value)
+        raise InvalidValue(names[0], "it must be given")
+
+    def word(self, name: str, default: str, *known: str) -> str:
+        """A parameter that is one of some words; INVALID_VALUE for another."""
+        value = self.query.get(name, default).lower()
+        if value not in known:
+            raise InvalidValue(name, f"{value[:40]!r} is none of {', '.join(known)}")
+        return value
+
+
+def find(call: Call, cls: type[E], value: str) -> E:
+    """The object of this reference or uuid."""
+    with call.store.lock:
+        if value.startswith("OpaqueRef:"):
+            found = call.store.find(cls.wire_name, value)
+            if not isinstance(found, cls):
+                raise HandleInvalid(cls.wire_name, value[:100])
+            return found
+        return call.store.by_uuid(cls, value[:100])
+
+
+@dataclass
+class Endpoint:
+    """One path."""
+
+    transfers: Transfers
+    name: str
+    """Of the task, where the client lends none."""
+    permission: str
+    methods: frozenset[str]
+    work: Callable[[Job], str]
+    """What a worker does; its result is the task's."""
+    ended_early: Callable[[], XenError] = field(default=lambda: VdiIoError("the upload ended before its end"))
+
+    async def answer(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request."""
+        try:
+            async with self.transfers.session(connection, request) as call:
+                return await self.transfers.serve(self, call, connection, request)
+        except XenError as error:
+            raise refusal(error) from None
+
+
+def refusal(error: XenError, task: Task | None = None) -> Refusal:
+    """An error as HTTP tells it."""
+    status = status_of(error)
+    headers = {} if task is None else {"Task-Id": task.ref}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="xen-host-agent", charset="UTF-8"'
+    return Refusal(status, str(error).encode("utf-8", "replace").decode().replace("\n", " "), headers)
+
+
+class Transfers:
+    """The transfers of one site."""
+
+    def __init__(self, site: Site, tasks: Tasks, dispatch: Dispatch) -> None:
+        self._site = site
+        self._tasks = tasks
+        self._dispatch = dispatch
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="transfer")
+        self._running: set[Future[XenError | None]] = set()
+
+    async def close(self, grace_seconds: float) -> None:
+        """Take no more, and let what runs end, which its connection told it to."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        running = [asyncio.wrap_future(future) for future in self._running]
+        if running:
+            await asyncio.wait(running, timeout=grace_seconds)
+
+    # --- who asks
+
+    @asynccontextmanager
+    async def session(self, connection: Connection, request: web.BaseRequest) -> AsyncIterator[Call]:
+        """The session that a request names in its query or cookie, or one for this request alone by user and password.
+
+        SESSION_INVALID for none.
+        """
+        secret = request.query.get("session_id") or request.cookies.get("session_id") or ""
+        login = None if secret else _basic(request.headers.get("Authorization", ""))
+        if login is not None:
+            result = await self._dispatch.call(
+                "session.login_with_password", [*login, "1.0", "http"], connection.caller
+            )
+            secret = result.value
+        try:
+            session = self._site.sessions.find(secret)
+            yield Call(self._site, session=session, secret=secret, peer=connection.caller.peer)
+        finally:
+            if login is not None:
+                with suppress(SessionInvalid):
+                    await self._dispatch.call("session.logout", [secret], connection.caller)
+
+    # --- one transfer
+
+    async def serve(
+        self, endpoint: Endpoint, call: Call, connection: Connection, request: web.BaseRequest
+    ) -> web.StreamResponse:
+        """Begin it on a worker, and be the loop's end of it."""
+        lent = request.query.get("task_id") or request.cookies.get("task_id")
+        denied = _denied(endpoint, call)
+        if denied is not None and not lent:
+            raise denied
+        if request.method == "PUT" and request.content_length == 0 and not lent:
+            # Xen Orchestra asks so, before it sends a stream, whether it would be redirected.
+            return web.Response(headers={"Server": "xen-host-agent"})
+        if len(self._running) >= AT_ONCE:
+            raise TooManyPendingTasks
+        found = find(call, Task, lent) if lent else None
+        task = await asyncio.wrap_future(self._site.lanes.beside(self._tasks.lend, endpoint.name, call, found))
+        call.task = task
+        begun: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        job = _job(call, request, begun)
+        try:
+            ended = self._pool.submit(self._tasks.carry, task, lambda: _worked(endpoint, job, denied))
+        except RuntimeError:
+            raise Refusal(503, "the agent is stopping") from None
+        self._running.add(ended)
+        ended.add_done_callback(self._running.discard)
+        ending = asyncio.wrap_future(ended)
+        connection.waits = connection.streams = True
+        try:
+            await _first(begun, ending)
+            if begun.done():
+                if job.upload is not None:
+                    return await _receive(endpoint, job.upload, ending, connection, request, task)
+                assert job.download is not None
+                return await _send(job, begun.result(), ending, connection, request, task)
+            failure = ending.result()
+            raise refusal(failure or VdiIoError("nothing came of it"), task)
+        except asyncio.CancelledError:
+            if connection.transport is None or connection.task is None or connection.task.uncancel():
+                raise
+            raise Refusal(503, "the agent is stopping") from None
+        finally:
+            connection.waits = connection.streams = False
+            if not ending.done():  # the client is gone, or the agent stops
+                gone = endpoint.ended_early()
+                if job.upload is not None:
+                    job.upload.fail(gone)
+                if job.download is not None:
+                    job.download.abandon(VdiIoError("the client went away before the end"))
+
+
+def _job(call: Call, request: web.BaseRequest, begun: asyncio.Future[Reply | None]) -> Job:
+    loop = asyncio.get_running_loop()
+
+    def begin(reply: Reply | None) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(_settle, begun, reply)
+
+    def watch() -> None:
+        """Whether the task was cancelled."""
+        call.progress(0.0)
+
+    boundless = request.content_length == NO_LENGTH
+    length = None if boundless else request.content_length
+    incoming = request.method == "PUT"
+    return Job(
+        call,
+        {**request.cookies, **request.query},
+        request.headers,
+        Upload(length, not boundless, watch) if incoming else None,
+        None if incoming else Download(watch),
+        request.method == "HEAD",
+        begin,
+    )
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _settle(future: asyncio.Future[Reply | None], reply: Reply | None) -> None:
+    if not future.done():
+        future.set_result(reply)
+
+
+def _denied(endpoint: Endpoint, call: Call) -> XenError | None:
+    """Why the caller may not, if he may not."""
+    assert call.session is not None
+    role, least = call.session.role_name, Role.VM_ADMIN
+    if Role.from_wire(role) >= least:
+        return None
+    return RbacPermissionDenied(endpoint.permission, f"the role {role} may not; it needs {least.wire} or higher")
+
+
+def _worked(endpoint: Endpoint, job: Job, denied: XenError | None) -> str:
+    try:
+        if denied is not None:
+            raise denied
+        return endpoint.work(job)
+    finally:
+        if job.upload is not None:
+            job.upload.abandon()
+        if job.download is not None:
+            job.download.end()
+
+
+async def _receive(
+    endpoint: Endpoint,
+    upload: Upload,
+    ending: asyncio.Future[XenError | None],
+    connection: Connection,
+    request: web.BaseRequest,
+    task: Task,
+) -> web.StreamResponse:
+    """Feed the worker until it has enough, or there is no more."""
+    if "Expect" in request.headers:
+        await go_on(request)
+
+    async def pump() -> Refusal | None:
+        try:
+            async for part in connection.parts(request):
+                if not await upload.feed(part):
+                    return None
+            upload.end()
+        except Refusal as cut:
+            upload.fail(endpoint.ended_early())
+            return cut
+        return None
+
+    pumping = asyncio.ensure_future(pump())
+    try:
+        await _first(pumping, ending)
+        failure = await asyncio.shield(ending)
+    finally:
+        pumping.cancel()
+    if failure is not None:
+        raise refusal(failure, task)
+    response = web.Response(headers={"Server": "xen-host-agent", "Task-Id": task.ref})
+    if not request.content.at_eof():
+        response.force_close()
+    return response
+
+
+async def _send(
+    job: Job,
+    reply: Reply | None,
+    ending: asyncio.Future[XenError | None],
+    connection: Connection,
+    request: web.BaseRequest,
+    task: Task,
+) -> web.StreamResponse:
+    """Send what the worker makes. A client that is sent less than all of it sees its connection end."""
+    assert reply is not None
+    assert job.download is not None
+    fixed = {"Server": "xen-host-agent", "Task-Id": task.ref, "X-Content-Type-Options": "nosniff"}
+    response = web.StreamResponse(status=reply.status, headers={**fixed, **reply.headers})
+    if reply.length is not None:
+        response.content_length = reply.length
+    elif request.version >= (1, 1):
+        response.enable_chunked_encoding()
+    else:
+        response.force_close()
+    await response.prepare(request)
+    try:
+        while part := await job.download.part():
+            await response.write(part)
+        failure = await asyncio.shield(ending)
+        if failure is None:
+            await response.write_eof()
+        else:
+            connection.abort()
+    except ConnectionError:
+        connection.abort()
+        raise
+    return response
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """User and password of an Authorization header."""
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(text.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if colon else None

@@ -1,0 +1,303 @@
+"""Transfers against a machine that fails on demand: the client is told, the task too, and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import io
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from agent.classes import SR, VBD, VDI, VIF, VM, Network, Task
+from agent.errors import HostOffline, OperationNotAllowed, SrBackendFailure, SrFull, XenError
+from agent.http import transfers as module
+from agent.http import xva
+from agent.http.paths import endpoints
+from agent.http.transfers import Transfers, status_of
+from agent.rpc.connection import Limits
+from agent.rpc.server import Server
+from tests.door import WAIT_SECONDS, Door, eventually
+from tests.fake_machine import FakeMachine
+
+SIZE = 3 * 2**20
+CONTENT = b"x" * SIZE
+
+
+class Served:
+    """The front door of a site, on a port."""
+
+    def __init__(self, door: Door, state: Path) -> None:
+        self.door = door
+        self.state = state
+
+    def on_loop(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.door.dispatch._loop).result(WAIT_SECONDS)
+
+    def open(self, **limits: Any) -> None:
+        async def opened() -> list[str]:
+            door = self.door
+            self.transfers = Transfers(door.site, door.tasks, door.dispatch)
+            self.server = Server(
+                door.dispatch,
+                door.store,
+                state=self.state,
+                limits=Limits(**limits),
+                endpoints=endpoints(self.transfers),
+            )
+            return await self.server.start(["http://127.0.0.1:0"])
+
+        url = urlsplit(self.on_loop(opened())[0])
+        self.address = (url.hostname or "", url.port or 0)
+
+    def close(self) -> None:
+        self.on_loop(self.server.close(1.0))
+        self.on_loop(self.transfers.close(1.0))
+
+    def client(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(*self.address, timeout=WAIT_SECONDS)
+
+    def path(self, path: str, **query: str) -> str:
+        given = {"session_id": self.door.session, **query}
+        return f"{path}?" + "&".join(f"{key}={quote(value)}" for key, value in given.items())
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **query: str) -> tuple[int, bytes]:
+        client = self.client()
+        try:
+            client.request(method, self.path(path, **query), body)
+            answer = client.getresponse()
+            return answer.status, answer.read()
+        finally:
+            client.close()
+
+    def disk(self) -> VDI:
+        [sr] = self.door.store.all(SR)
+        made: VDI = self.door("VDI.create", {"SR": sr.ref, "virtual_size": SIZE, "name_label": "disk"})
+        return made
+
+    def last_task(self) -> Task:
+        return max(self.door.store.all(Task), key=lambda task: task.created)
+
+
+@pytest.fixture
+def served(door: Door, tmp_path: Path) -> Iterator[Served]:
+    made = Served(door, tmp_path)
+    made.open()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "status"),
+    [
+        ("write_volume", HostOffline("here"), 503),
+        ("write", SrFull(SIZE, 0), 507),
+        ("finish", SrFull(SIZE, 0), 507),
+        ("commit", SrBackendFailure("5", "", "no"), 500),
+        ("commit", OperationNotAllowed("no"), 409),
+    ],
+)
+def test_an_upload_that_fails_below(
+    served: Served, machine: FakeMachine, where: str, error: XenError, status: int
+) -> None:
+    vdi = served.disk()
+    machine.storage.fail(where, error)
+    answer = served.ask("PUT", "/import_raw_vdi", CONTENT, vdi=vdi.ref)
+    assert answer == (status, f"{error}\n".encode())
+    task = served.last_task()
+    assert (task.status, list(task.error_info)) == ("failure", error.description)
+    assert vdi.current_operations == {}
+    assert vdi.location not in machine.storage.contents
+    assert machine.storage.calls.count("close") == (where != "write_volume")
+    machine.storage.plan.clear()
+    assert served.ask("PUT", "/import_raw_vdi", CONTENT, vdi=vdi.ref) == (200, b"")
+    assert machine.storage.contents[vdi.location] == CONTENT
+
+
+def test_a_bug_is_told_without_its_words(served: Served, machine: FakeMachine) -> None:
+    vdi = served.disk()
+
+    def bug() -> None:
+        raise RuntimeError("secret")
+
+    machine.storage.plan["read_volume"] = bug
+    status, body = served.ask("GET", "/export_raw_vdi", vdi=vdi.ref)
+    assert (status, body.split()[0]) == (500, b"INTERNAL_ERROR")
+    assert b"secret" not in body
+    assert vdi.current_operations == {}
+
+
+def test_a_client_that_stalls_is_given_up(served: Served) -> None:
+    served.close()
+    served.open(stream_seconds=0.3)
+    vdi = served.disk()
+    client = served.client()
+    client.putrequest("PUT", served.path("/import_raw_vdi", vdi=vdi.ref))
+    client.putheader("Content-Length", "10")
+    client.endheaders(b"hello")
+    answer = client.getresponse()
+    assert (answer.status, answer.read().split()[0]) == (400, b"VDI_IO_ERROR")
+    client.close()
+    assert vdi.current_operations == {}
+
+
+def test_a_reader_that_stalls_is_given_up(served: Served, machine: FakeMachine) -> None:
+    served.close()
+    served.open(stream_seconds=0.3)
+    vdi = served.disk()
+    machine.storage.contents[vdi.location] = bytes(64 * 2**20)
+    client = served.client()
+    client.request("GET", served.path("/export_raw_vdi", vdi=vdi.ref))
+    eventually(lambda: bool(vdi.current_operations), "the hold")
+    eventually(lambda: not vdi.current_operations, "the end of the hold")
+    assert served.last_task().status == "failure"
+    client.close()
+
+
+def test_so_many_at_once(served: Served, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    vdi, gate = served.disk(), threading.Event()
+
+    def wait() -> None:
+        assert gate.wait(WAIT_SECONDS)
+
+    machine.storage.plan["read_volume"] = wait
+    answers: list[tuple[int, bytes]] = []
+    first = threading.Thread(target=lambda: answers.append(served.ask("GET", "/export_raw_vdi", vdi=vdi.ref)))
+    first.start()
+    eventually(lambda: "read_volume" in machine.storage.calls, "the first transfer")
+    assert served.ask("GET", "/export_raw_vdi", vdi=vdi.ref) == (503, b"TOO_MANY_PENDING_TASKS\n")
+    gate.set()
+    first.join()
+    assert answers == [(200, bytes(SIZE))]
+
+
+def test_a_disk_that_others_are_laid_over_keeps_its_content(served: Served) -> None:
+    below, above = served.disk(), served.disk()
+    with served.door.store.transaction():
+        above.parent = below
+    status, body = served.ask("PUT", "/import_raw_vdi", CONTENT, vdi=below.ref)
+    assert (status, body.split()[0]) == (409, b"OPERATION_NOT_ALLOWED")
+    assert served.ask("PUT", "/import_raw_vdi", CONTENT, vdi=above.ref) == (200, b"")
+    assert above.parent is None
+
+
+def test_every_status_is_one_for_errors() -> None:
+    for error in XenError.__subclasses__():
+        blank = error.__new__(error)
+        assert status_of(blank) in (400, 401, 403, 404, 409, 413, 500, 503, 507)
+
+
+# --- machines
+
+
+@pytest.fixture
+def archive(served: Served) -> bytes:
+    """A machine with two disks and two cards on a network that is not here."""
+    door = served.door
+    [network] = door.store.all(Network)
+    vm = door.vm()
+    for place in ("0", "1"):
+        vdi = served.disk()
+        door("VBD.create", {"VM": vm.ref, "VDI": vdi.ref, "userdevice": place, "mode": "RW", "type": "Disk"})
+        door("VIF.create", {"VM": vm.ref, "network": network.ref, "device": place})
+        assert served.ask("PUT", "/import_raw_vdi", CONTENT, vdi=vdi.ref)[0] == 200
+    status, data = served.ask("GET", "/export", ref=vm.ref)
+    assert status == 200
+    out = b""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            assert file is not None
+            text = file.read()
+            if member.name == "ova.xml":
+                text = text.replace(network.uuid.encode(), b"x").replace(network.name_label.encode(), b"elsewhere")
+            out += xva.member(member.name, text)
+    return out + xva.END
+
+
+def everything(served: Served, machine: FakeMachine) -> tuple[Any, ...]:
+    """All that an import could leave behind."""
+    lists = [set(served.door.store.all(cls)) for cls in (VM, VDI, VBD, VIF, Network)]
+    volumes = {uuid: set(volumes) for uuid, volumes in machine.storage.volumes.items()}
+    return (
+        *lists,
+        volumes,
+        set(machine.domains.known),
+        set(machine.networks.known),
+        set(served.door.site.observer.making),
+    )
+
+
+def at_call(number: int, error: XenError) -> Callable[[], None]:
+    """What fails when it is called this often."""
+    calls = 0
+
+    def hook() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise error
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("port", "where", "number"),
+    [
+        ("domains", "check", 1),
+        ("storage", "write_volume", 2),
+        ("storage", "write", 4),
+        ("storage", "finish", 2),
+        ("networks", "create", 1),
+        ("storage", "commit", 1),
+        ("storage", "commit", 2),
+        ("domains", "define", 1),
+    ],
+)
+def test_an_import_that_fails_leaves_nothing(
+    served: Served, machine: FakeMachine, archive: bytes, port: str, where: str, number: int
+) -> None:
+    served.door.idle()
+    before = everything(served, machine)
+    error = SrBackendFailure("5", "", "no")
+    getattr(machine, port).plan[where] = at_call(number, error)
+    answer = served.ask("PUT", "/import", archive)
+    assert answer == (500, f"{error}\n".encode())
+    task = served.last_task()
+    assert (task.status, list(task.error_info)) == ("failure", error.description)
+    served.door.idle()
+    assert everything(served, machine) == before
+    getattr(machine, port).plan.clear()
+    assert served.ask("PUT", "/import", archive) == (200, b"")
+    assert len(served.door.store.all(VM)) == len(before[0]) + 1
+    assert {network.name_label for network in set(served.door.store.all(Network)) - before[4]} == {"elsewhere"}
+
+
+def test_no_default_storage(served: Served, archive: bytes) -> None:
+    with served.door.store.transaction():
+        served.door.site.observer.pool.default_SR = None
+    status, body = served.ask("PUT", "/import", archive)
+    assert (status, body.split()[0]) == (409, b"VM_REQUIRES_SR")
+
+
+def test_the_end_waits_for_nobody(served: Served) -> None:
+    vdi = served.disk()
+    client = served.client()
+    client.putrequest("PUT", served.path("/import_raw_vdi", vdi=vdi.ref))
+    client.putheader("Content-Length", "10")
+    client.endheaders(b"hello")
+    eventually(lambda: bool(vdi.current_operations), "the hold")
+    began = time.monotonic()
+    served.close()
+    assert time.monotonic() - began < 5
+    assert client.getresponse().status == 503
+    client.close()
+    assert vdi.current_operations == {}
+    served.open()
