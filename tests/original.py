@@ -1,7 +1,7 @@
 """The original XenAPI 1.0 against the sealed table: every class, field, message, enum, bound pair and error of it.
 
 Each kind is a dict: what the reference has, and how this build differs from it. What differs on purpose is in
-``agent.classes.deviations``; what is not served yet is in `MISSING`, and nowhere else.
+``agent.classes.deviations``.
 """
 
 from __future__ import annotations
@@ -28,18 +28,8 @@ API: Api = sealed()
 
 ABSENT = "is not served"
 
-MISSING: frozenset[str] = frozenset()
-"""What this build does not serve yet: classes with all they have, messages, errors. It only ever gets shorter: a test
-fails when something of it is there. When all is there, it goes.
-"""
-
 Findings = Mapping[str, list[str]]
 """What the reference has, by name: how it differs here. Nothing, if it does not."""
-
-
-def missing(key: str) -> bool:
-    """Whether it, or the class it belongs to, is known not to be served yet."""
-    return key in MISSING or key.split(".")[0] in MISSING
 
 
 def classes() -> Findings:
@@ -102,12 +92,12 @@ KINDS: Mapping[str, Callable[[], Findings]] = {
 
 
 def unlisted(findings: Findings) -> list[str]:
-    """What differs and is neither listed as a deviation nor known to be missing, a line each."""
+    """What differs and is not listed as a deviation, a line each."""
     return [
         f"{key} {difference}"
         for key, differences in findings.items()
         for difference in differences
-        if not any(map(missing, key.split())) and not deviates(key)
+        if not deviates(key)
     ]
 
 
