@@ -75,5 +75,8 @@ def _send(url: str, report: bytes, proxy: str) -> None:
     try:
         with urllib.request.build_opener(proxies).open(request, timeout=TIMEOUT_SECONDS):
             pass
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise OperationNotAllowed(f"the report was refused: {error}") from error
     except (OSError, HTTPException, ValueError) as error:
         raise OperationNotAllowed(f"the report did not arrive: {error}") from error
