@@ -171,6 +171,14 @@ def media_change(call: Call, vbd: VBD, vdi: VDI) -> None:
     _change(call, vbd, vdi)
 
 
+def _is_in_the_guest(drive: VBD) -> bool:
+    """Whether the running guest sees what becomes of the medium. A guest that is not HVM has no drive that could be
+    empty: for it the medium comes and goes as a disk.
+    """
+    comes = drive.VDI is None and drive.VM.power_state in (PowerState.RUNNING, PowerState.PAUSED)
+    return drive.currently_attached or (comes and not (drive.VM.metrics is not None and drive.VM.metrics.hvm))
+
+
 def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
     if vbd.VM.power_state is PowerState.SUSPENDED:
         states = ", ".join(small(state) for state in (PowerState.HALTED, PowerState.RUNNING, PowerState.PAUSED))
@@ -179,11 +187,11 @@ def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
         require_managed(vdi)
         if VdiOperation.BLOCKED in vdi.current_operations.values():
             raise VdiInUse(vdi, "attach")
-    before = vbd.VDI
+    before, at_once = vbd.VDI, _is_in_the_guest(vbd)
     with call.store.transaction():
         vbd.VDI, vbd.empty = vdi, vdi is None
     try:
-        if vbd.currently_attached:
+        if at_once:
             with acting(call, vbd.VM):
                 call.domains.change_medium(vbd)
     except XenError:

@@ -170,6 +170,19 @@ def test_a_medium_is_put_in_changed_and_taken_out(door: Door, vm: VM, vdi: VDI) 
     assert (drive.VDI, drive.empty) == (None, True)
 
 
+def test_a_medium_reaches_a_running_guest_that_has_no_drives_as_a_disk(
+    door: Door, machine: FakeMachine, vm: VM, vdi: VDI
+) -> None:
+    drive = vbd_of(door, vm, None, userdevice="3", type="CD")
+    door("VM.start", vm, False)
+    machine.domains.unplug_vbd(drive)  # as the drivers have it: what is empty is not there
+    door("VM.pause", vm)
+    assert door("VBD.get_currently_attached", drive) is False
+    door("VBD.insert", drive, vdi)
+    assert door("VBD.get_currently_attached", drive) is True
+    assert (drive.VDI, drive.empty) == (vdi, False)
+
+
 @pytest.mark.parametrize("verb", ["insert", "eject", "media_change"])
 def test_only_the_medium_of_a_drive_is_changed(door: Door, vm: VM, vdi: VDI, verb: str) -> None:
     vbd = vbd_of(door, vm, vdi, userdevice="0")
