@@ -6,7 +6,7 @@ says why the operation is refused or of no use for this kind of guest; then a te
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
@@ -44,6 +44,34 @@ OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "limit a card's rate": {},
 }
 
+SEEN: Mapping[str, Collection[str]] = {
+    "pv": [
+        "create, start",
+        "start paused, unpause",
+        "pause, unpause",
+        "suspend to disk, resume",
+        "clean shutdown",
+        "clean reboot",
+        "hard shutdown",
+        "hard reboot",
+        "reboot from inside",
+        "power off from inside",
+        "crash: destroy",
+        "crash: restart",
+        "VNC",
+        "plug and unplug a disk",
+        "plug and unplug a card",
+        "add a VCPU",
+        "take a VCPU",
+        "memory by ballooning",
+        "weight and cap",
+        "limit a card's rate",
+    ],
+    "pvh": [],
+    "hvm": [],
+}
+"""The cells whose test has passed; README says that the others were not seen yet. When all are here, it goes."""
+
 WORKING: set[str] = set()
 """The operations that a test shows working."""
 REFUSED: set[str] = set()
@@ -65,8 +93,11 @@ def refusal(name: str) -> pytest.MarkDecorator:
 
 def table() -> Sequence[str]:
     """README's lines."""
-    rows = [
-        f"| {name} | " + " | ".join(f"no: {without[kind]}" if kind in without else "yes" for kind in KINDS) + " |"
-        for name, without in OPERATIONS.items()
-    ]
+    rows = [f"| {name} | " + " | ".join(_cell(name, kind) for kind in KINDS) + " |" for name in OPERATIONS]
     return [f"| operation | {' | '.join(kind.upper() for kind in KINDS)} |", "| --- " * 4 + "|", *rows]
+
+
+def _cell(name: str, kind: str) -> str:
+    if name not in SEEN[kind]:
+        return "not seen yet"
+    return f"no: {OPERATIONS[name][kind]}" if kind in OPERATIONS[name] else "yes"
