@@ -253,6 +253,14 @@ class VMBadPowerState(XenError):
 
 
 @dataclass(eq=False)
+class VMFailedShutdownAcknowledgment(XenError):
+    """The guest did not react to being asked to shut down or to reboot."""
+
+    code = "VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT"
+    vm: object
+
+
+@dataclass(eq=False)
 class VMIsTemplate(XenError):
     """A template cannot be run: clone it first."""
 

@@ -30,6 +30,7 @@ from agent.errors import (
     ValueNotSupported,
     VbdNotRemovableMedia,
     VMBadPowerState,
+    VMFailedShutdownAcknowledgment,
 )
 from agent.ports import SeenDomain, SeenDump
 from drivers import xml, xml_devices, xml_read
@@ -378,12 +379,12 @@ class LibvirtDomains:
 
     def shutdown(self, vm: VM) -> None:
         """Ask the guest to shut down, by its Xen drivers or else by its power button. Returns when it was asked."""
-        with self._acting(vm, PowerState.RUNNING) as domain:
+        with self._acting(vm, PowerState.RUNNING, long=True) as domain, self._asking(vm, domain):
             domain.shutdownFlags(0)
 
     def reboot(self, vm: VM) -> None:
         """Ask the guest to reboot. Returns when it was asked. OPERATION_NOT_ALLOWED for one without Xen drivers."""
-        with self._acting(vm, PowerState.RUNNING) as domain:
+        with self._acting(vm, PowerState.RUNNING, long=True) as domain, self._asking(vm, domain):
             try:
                 domain.reboot(0)
             except libvirt.libvirtError as error:
@@ -393,6 +394,19 @@ class LibvirtDomains:
                     reason = "a guest without Xen drivers cannot be asked to reboot: shut it down and start it"
                     raise OperationNotAllowed(reason) from error
                 raise
+
+    @contextmanager
+    def _asking(self, vm: VM, domain: libvirt.virDomain) -> Iterator[None]:
+        """VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT where the guest does not take what it is asked.
+
+        libxl waits a minute for that; then libvirt 9.0.0 says 1 "Failed to shutdown domain '7' with libxenlight".
+        """
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and self._state(domain) is PowerState.RUNNING:
+                raise VMFailedShutdownAcknowledgment(vm) from error
+            raise
 
     def destroy(self, vm: VM) -> None:
         """Pull the plug. A suspended machine loses what it saved."""

@@ -12,7 +12,15 @@ from agent.call import Call
 from agent.classes import VM, Host
 from agent.classes.enums import DomainType, PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
-from agent.errors import HostDisabled, OperationNotAllowed, PoolBadState, VMBadPowerState, VMHVMRequired, XenError
+from agent.errors import (
+    HostDisabled,
+    OperationNotAllowed,
+    PoolBadState,
+    VMBadPowerState,
+    VMFailedShutdownAcknowledgment,
+    VMHVMRequired,
+    XenError,
+)
 from agent.messages.dpci import require_device_free, require_spare
 from agent.messages.vbd import disks_held, free_places, require_vdi_free
 from agent.messages.vif import CARDS, acting, require_running
@@ -195,7 +203,10 @@ def unpause(call: Call, vm: VM) -> None:
 
 @message(VM, role=OPERATOR, operation=VmOperation.CLEAN_SHUTDOWN.value)
 def clean_shutdown(call: Call, vm: VM) -> None:
-    """Ask the guest to shut down, and return when it has. A guest may refuse, or take its time: see shutdown."""
+    """Ask the guest to shut down, and return when it has. A guest may take its time: see shutdown.
+
+    VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT where it does not react.
+    """
     require(vm, VmOperation.CLEAN_SHUTDOWN)
     with acting(call, vm):
         call.domains.shutdown(vm)
@@ -226,14 +237,17 @@ def _shut_down_cleanly(call: Call, vm: VM) -> bool:
         with acting(call, vm):
             call.domains.shutdown(vm)
             _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", CLEAN_BEFORE_HARD_SECONDS)
-    except (OperationNotAllowed, VMBadPowerState):
+    except (OperationNotAllowed, VMBadPowerState, VMFailedShutdownAcknowledgment):
         pass  # whatever kept it: what counts is whether it is off now
     return vm.power_state is PowerState.HALTED
 
 
 @message(VM, role=OPERATOR, operation=VmOperation.CLEAN_REBOOT.value)
 def clean_reboot(call: Call, vm: VM) -> None:
-    """Ask the guest to reboot, and return when it runs again."""
+    """Ask the guest to reboot, and return when it runs again.
+
+    VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT where it does not react.
+    """
     require(vm, VmOperation.CLEAN_REBOOT)
     before = vm.domid
     with acting(call, vm):

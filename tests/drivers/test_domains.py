@@ -19,6 +19,7 @@ from agent.errors import (
     OperationNotAllowed,
     ValueNotSupported,
     VMBadPowerState,
+    VMFailedShutdownAcknowledgment,
     XenError,
 )
 from drivers.connection import Connection
@@ -264,6 +265,18 @@ def test_a_guest_without_drivers_is_not_asked_to_reboot(
     with pytest.raises(OperationNotAllowed) as refusal:
         domains.reboot(vm)
     assert "without Xen drivers" in refusal.value.reason
+
+
+@pytest.mark.parametrize(("verb", "call"), [("shutdown", "shutdownFlags"), ("reboot", "reboot")])
+def test_a_guest_that_does_not_react_is_told_as_that(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen, verb: str, call: str
+) -> None:
+    vm, domain = running(domains, machines, xen)
+    failed = error(libvirt.VIR_ERR_INTERNAL_ERROR, "Failed to shutdown domain '7' with libxenlight", LIBXL)
+    getattr(domain.mock, call).side_effect = failed
+    with pytest.raises(VMFailedShutdownAcknowledgment) as refusal:
+        getattr(domains, verb)(vm)
+    assert refusal.value.vm is vm
 
 
 def test_a_start_without_memory_says_how_much_is_missing(

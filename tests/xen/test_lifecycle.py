@@ -7,6 +7,7 @@ brings the machine to where it needs it, so each can be run alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -34,11 +35,10 @@ def test_what_the_guest_prints_reaches_the_console_of_the_api(machine: Machine) 
         for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
         if record["protocol"] == "vt100"
     ]
-    # The line reads back what is typed: an HVM guest's kernel has no serial console here, its shell has none either.
-    machine.run(
-        "echo a word from inside >/dev/ttyS0" if machine.kind == "hvm" else "echo a word from inside >/dev/hvc0"
-    )
-    heard = machine.dom0.run(f"timeout 20 grep -m 1 'a word from inside' {terminal['location']}", check=False).stdout
+    line = "ttyS0" if machine.kind == "hvm" else "hvc0"
+    machine.run(f"echo a word from inside >/dev/{line}")
+    read = f"timeout 120 grep -a -m 1 'a word from inside' {terminal['location'].removeprefix('file://')}"
+    heard = machine.dom0.run(read, check=False).stdout
     assert "a word from inside" in heard
 
 
@@ -49,9 +49,9 @@ def test_a_screen_answers_where_the_api_says(machine: Machine) -> None:
         for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
         if record["protocol"] == "rfb"
     ]
-    host, _, port = screen.rpartition(":")
-    greeting = f"import socket; print(socket.create_connection(({host!r}, {port}), 60).recv(12).decode())"
-    assert machine.dom0.run(f'python3 -c "{greeting}"').stdout.startswith("RFB 003.")
+    place = urlsplit(screen)
+    greeting = f"import socket; print(socket.create_connection(({place.hostname!r}, {place.port}), 60).recv(12))"
+    assert machine.dom0.run(f'python3 -c "{greeting}"').stdout.startswith("b'RFB 003.")
 
 
 @refusal("VNC")

@@ -12,7 +12,7 @@ import pytest
 from agent.classes import VM, Host
 from agent.classes.enums import PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, OF_CONTROL_DOMAIN, OF_SNAPSHOTS, OF_TEMPLATES, STATES, small
-from agent.errors import HostOffline, XenError
+from agent.errors import HostOffline, VMFailedShutdownAcknowledgment, XenError
 from agent.ports import SeenDomain
 from tests.door import WAIT_SECONDS, Block, Door, sealed
 from tests.fake_machine import FakeMachine
@@ -319,6 +319,18 @@ def test_a_verb_whose_port_fails_tells_it_and_shows_what_is(
     assert vm.power_state is machine.domains.known[vm.uuid].power_state
     assert (vm.memory_dynamic_min, vm.memory_dynamic_max, dict(vm.VCPUs_params)) == limits
     assert vm.current_operations == {}
+
+
+def test_the_plug_of_a_guest_that_does_not_react_is_pulled_only_where_that_was_asked_for(
+    door: Door, machine: FakeMachine
+) -> None:
+    vm = door.vm()
+    door("VM.start", vm, False)
+    machine.domains.fail("shutdown", VMFailedShutdownAcknowledgment(vm))
+    assert door.refused("VM.clean_shutdown", vm) == ["VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT", vm.ref]
+    assert vm.power_state is PowerState.RUNNING
+    door("VM.shutdown", vm)
+    assert door("VM.get_power_state", vm) == "Halted"
 
 
 def test_a_disabled_host_starts_and_resumes_nothing(door: Door) -> None:
