@@ -14,6 +14,8 @@ from pyroute2 import IPRoute, NetlinkError
 
 from agent.errors import InvalidValue, OperationNotAllowed, PermissionDenied, VlanInUse
 
+IFF_UP = 1
+"""Linux' flag of a card that is switched on (if.h)."""
 NAME_LENGTH = 15
 """Characters that Linux' name of a card can have."""
 _WORDS = {
@@ -32,6 +34,7 @@ class Vlans:
     def create(self, device: str, tag: int, bridge: str) -> str:
         """Make the VLAN on this card, up and a port of the bridge. Returns its name, which is the card's and the tag.
 
+        A card that is down is taken up, without which no VLAN of it carries anything.
         One that is there is taken over, unless it is a port of another bridge or has another purpose: VLAN_IN_USE.
         """
         name = name_of(device, tag)
@@ -46,11 +49,16 @@ class Vlans:
                 netlink.link("add", ifname=name, kind="vlan", link=trunk, vlan_id=tag)
             elif not _is_vlan(link, trunk, tag) or link.get_attr("IFLA_MASTER") not in (None, master):
                 raise VlanInUse(device, tag)
+            down = not _is_up(netlink, trunk)
             try:
+                if down:  # Linux takes no VLAN up whose card is down: ENETDOWN, "Network is down"
+                    netlink.link("set", index=trunk, state="up")
                 netlink.link("set", index=_index(netlink, name), master=master, state="up")
             except NetlinkError:
                 if link is None:
                     netlink.link("del", index=_index(netlink, name))
+                if down:
+                    netlink.link("set", index=trunk, state="down")
                 raise
         return name
 
@@ -88,6 +96,11 @@ def name_of(device: str, tag: int) -> str:
 def _link(netlink: Any, name: str) -> Any:
     index = _index(netlink, name)
     return None if index is None else next(iter(netlink.get_links(index)), None)
+
+
+def _is_up(netlink: Any, index: int) -> bool:
+    """Whether the card is switched on, with or without a cable in it."""
+    return any(link["flags"] & IFF_UP for link in netlink.get_links(index))
 
 
 def _index(netlink: Any, name: str) -> int | None:

@@ -15,7 +15,7 @@ from pyroute2 import IPRoute, NetlinkError
 from agent.errors import InvalidValue, OperationNotAllowed, PermissionDenied, VlanInUse, XenError
 from drivers import vlans
 from drivers.simulated_host import PlayedVlans
-from drivers.vlans import Vlans, name_of
+from drivers.vlans import IFF_UP, Vlans, name_of
 
 
 class Link(dict[str, Any]):
@@ -29,7 +29,7 @@ class Kernel:
     """The network of a host with a card and two bridges, as netlink shows and changes it."""
 
     def __init__(self) -> None:
-        self.links = {name: Link(index=index) for index, name in enumerate(("eth0", "br0", "br1"), start=1)}
+        self.links = {name: Link(index=index, flags=1) for index, name in enumerate(("eth0", "br0", "br1"), start=1)}
         self.refuses: dict[str, int] = {}
         """The error number that a command is answered with."""
         self.commands: list[str] = []
@@ -56,12 +56,24 @@ class Kernel:
         if command == "add":
             data = Link(IFLA_VLAN_ID=given["vlan_id"])
             info = Link(IFLA_INFO_KIND=given["kind"], IFLA_INFO_DATA=data)
-            self.links[given["ifname"]] = Link(index=len(self.links) + 10, IFLA_LINK=given["link"], IFLA_LINKINFO=info)
+            self.links[given["ifname"]] = Link(
+                index=len(self.links) + 10, flags=0, IFLA_LINK=given["link"], IFLA_LINKINFO=info
+            )
         [name] = [name for name, link in self.links.items() if link["index"] == given.get("index")] or [""]
         if command == "set":
-            self.links[name] |= {"IFLA_MASTER": given["master"], "state": given["state"]}
+            self._set(self.links[name], given)
         if command == "del":
             del self.links[name]
+
+    def _set(self, link: Link, given: dict[str, Any]) -> None:
+        """Change a link. As in Linux, none is taken up on a card that is down."""
+        if given["state"] == "up" and any(not trunk["flags"] for trunk in self.get_links(link.get("IFLA_LINK", 0))):
+            raise NetlinkError(errno.ENETDOWN)
+        if "master" in given:
+            if "port" in self.refuses:
+                raise NetlinkError(self.refuses["port"])
+            link["IFLA_MASTER"] = given["master"]
+        link["flags"] = int(given["state"] == "up")
 
 
 @pytest.fixture
@@ -75,7 +87,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 def test_a_vlan_is_up_and_a_port_of_the_bridge(kernel: Kernel) -> None:
     assert Vlans().create("eth0", 5, "br0") == "eth0.5"
     made = kernel.links["eth0.5"]
-    assert (made["IFLA_LINK"], made["IFLA_MASTER"], made["state"]) == (1, 2, "up")
+    assert (made["IFLA_LINK"], made["IFLA_MASTER"], made["flags"]) == (1, 2, 1)
     assert Vlans().create("eth0", 5, "br0") == "eth0.5"  # it is there: only said again
     Vlans().destroy("eth0.5")
     Vlans().destroy("eth0.5")
@@ -120,6 +132,21 @@ def test_a_vlan_that_cannot_be_a_port_does_not_stay(kernel: Kernel) -> None:
     with pytest.raises(OperationNotAllowed):
         Vlans().create("eth0", 5, "br0")
     assert "eth0.5" not in kernel.links
+
+
+def test_a_card_that_is_down_is_taken_up_for_its_vlan(kernel: Kernel) -> None:
+    kernel.links["eth0"]["flags"] = 0
+    Vlans().create("eth0", 5, "br0")
+    assert kernel.links["eth0"]["flags"] == kernel.links["eth0.5"]["flags"] == 1
+
+
+def test_a_vlan_that_fails_leaves_its_card_down(kernel: Kernel) -> None:
+    kernel.links["eth0"]["flags"] = 0
+    kernel.refuses["port"] = errno.EBUSY
+    with pytest.raises(OperationNotAllowed):
+        Vlans().create("eth0", 5, "br0")
+    assert "eth0.5" not in kernel.links
+    assert kernel.links["eth0"]["flags"] == 0
 
 
 def test_names_fit_into_what_linux_takes() -> None:
@@ -187,7 +214,9 @@ def test_a_real_vlan_is_made_and_removed(namespace: str) -> None:
         [bridge] = netlink.link_lookup(ifname="br0")
         [link] = netlink.get_links(index)
         assert link.get_attr("IFLA_MASTER") == bridge
-        assert link["flags"] & 1  # IFF_UP
+        assert link["flags"] & IFF_UP
+        [card] = netlink.link_lookup(ifname="x0")
+        assert next(iter(netlink.get_links(card)))["flags"] & IFF_UP  # it was down
     assert host.create("x0", 5, "br0") == "x0.5"
     host.destroy("x0.5")
     host.destroy("x0.5")
