@@ -732,6 +732,14 @@ class PifIsVlan(XenError):
 
 
 @dataclass(eq=False)
+class CannotAddVlanToBondSlave(XenError):
+    """The card is one of a bond, which carries the VLANs."""
+
+    code = "CANNOT_ADD_VLAN_TO_BOND_SLAVE"
+    PIF: object
+
+
+@dataclass(eq=False)
 class PifIsPhysical(XenError):
     """The card is a piece of hardware, which is there for as long as the host has it."""
 

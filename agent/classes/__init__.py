@@ -27,6 +27,7 @@ from agent.classes.vbd_metrics import VBDMetrics
 from agent.classes.vdi import VDI
 from agent.classes.vif import VIF
 from agent.classes.vif_metrics import VIFMetrics
+from agent.classes.vlan import VLAN
 from agent.classes.vm import VM
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
@@ -47,6 +48,7 @@ __all__ = [
     "VBD",
     "VDI",
     "VIF",
+    "VLAN",
     "VM",
     "VTPM",
     "ACMPolicy",

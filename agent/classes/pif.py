@@ -43,8 +43,10 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     DNS: str = runtime("name servers of the host, with commas between them", default="")
     bond_slave_of: Entity | None = runtime("always null: bonds are not shown as objects", default=None, to="Bond")
     bond_master_of: tuple[Entity, ...] = runtime("always empty: bonds are not shown as objects", default=(), to="Bond")
-    VLAN_master_of: Entity | None = runtime("always null: VLANs are not shown as objects", default=None, to="VLAN")
-    VLAN_slave_of: tuple[Entity, ...] = runtime("always empty: VLANs are not shown as objects", default=(), to="VLAN")
+    VLAN_master_of: m.VLAN | None = runtime(
+        "VLAN that this PIF has the frames of, without their tag; null for none", default=None, kept=True, weak=True
+    )
+    VLAN_slave_of: tuple[m.VLAN, ...] = runtime("VLANs whose tagged frames pass this card", default=())
     management: bool = runtime("is the host's own address on this card", default=False)
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid as uuids
 from collections.abc import Sequence
 
-from agent.classes import PIF, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
+from agent.classes import PIF, VLAN, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
 from agent.classes.enums import IpConfigurationMode
 from agent.ports import Node, SeenHost, SeenInterface
 from agent.store.store import Store
@@ -108,6 +108,22 @@ def _cards(store: Store, host: Host, interfaces: Sequence[SeenInterface]) -> Non
             pif.currently_attached = False  # what could not be made again now may be later
         else:
             store.destroy(pif)
+    for pif in host.PIFs:
+        note_vlan(store, pif)
+
+
+def note_vlan(store: Store, pif: PIF) -> None:
+    """Keep the VLAN object of a PIF true: there is one where its card is shown. In a transaction."""
+    trunk = next((other for other in pif.host.PIFs if other.device == pif.trunk), None) if pif.VLAN >= 0 else None
+    vlan = pif.VLAN_master_of
+    if vlan is not None and (vlan.tagged_PIF, vlan.tag) != (trunk, pif.VLAN):
+        store.destroy(vlan)
+        vlan = None
+    if vlan is None and trunk is not None:
+        vlan = VLAN(tagged_PIF=trunk, tag=pif.VLAN)
+        vlan.uuid = str(uuids.uuid5(uuids.UUID(pif.uuid), f"VLAN {pif.VLAN} on {trunk.device}"))
+        vlan.untagged_PIF = pif
+        pif.VLAN_master_of = store.add(vlan)
 
 
 def _adopt(store: Store, host: Host, seen: SeenInterface) -> PIF:

@@ -17,9 +17,12 @@ from tests.front_door.conftest import PASSWORD, Daemon, eventually, make_card, m
 
 API = messages.api()
 NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MISMATCH", "FIELD_TYPE_ERROR"}
-WITHOUT_OBJECTS = {"VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"}
+WITHOUT_OBJECTS = {
+    *("VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"),
+    "VLAN",
+}
 """Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, no
-SCSI device is passed through to any, and it has no security module.
+SCSI device is passed through to any, it has no security module, and no card that a VLAN could be on.
 """
 SPARE = "0000:01:00.0"
 """A PCI device of the simulation that its host can give away."""
