@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -34,7 +35,7 @@ from agent.config import Config, ConfigError
 from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
-from agent.observer import Observer
+from agent.observer import Observer, templates
 from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import Server
 from agent.rpc.tasks import Tasks
@@ -118,6 +119,7 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     observer = Observer(store, machine, lanes)
     opened.callback(observer.close)
     observer.start()
+    templates.offer(store)
     sessions = Sessions(store, idle_seconds=settings.session_idle_seconds)
     users = Users(settings.users_path)
     if not users.accounts():
@@ -154,10 +156,10 @@ async def _serve(site: Site, settings: Config) -> None:
 
 
 async def _keep_house(site: Site, tasks: Tasks, ended: asyncio.Event) -> None:
-    """Every minute end old sessions and drop old tasks, until the end."""
+    """Every minute end old sessions, drop old tasks, and offer templates that the host can have now, until the end."""
     waiting = asyncio.ensure_future(ended.wait())
     while not (await asyncio.wait([waiting], timeout=HOUSEKEEPING_SECONDS))[0]:
-        for sweep in (site.sessions.sweep, tasks.sweep):
+        for sweep in (site.sessions.sweep, tasks.sweep, partial(templates.offer, site.store)):
             site.lanes.beside(sweep).add_done_callback(_swept)
 
 

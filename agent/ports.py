@@ -311,6 +311,8 @@ class SeenHost:
     bios_strings: Mapping[str, str]
     memory_total: int
     boot_time: datetime
+    uefi: bool = False
+    """Whether an HVM guest can have UEFI firmware."""
 
 
 # --- what is measured

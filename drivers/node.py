@@ -158,6 +158,7 @@ class LibvirtNode:
                 bios_strings=_bios_strings(handle),
                 memory_total=info[1] * MIB,
                 boot_time=self._boot_time,
+                uefi=self.simulated or _uefi(handle, self.root),
             )
 
     def cpus(self) -> Sequence[SeenCpu]:
@@ -336,6 +337,18 @@ def _sched_policy(handle: libvirt.virConnect, simulated: bool) -> str:
         if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_SUPPORT):
             raise
         return ""
+
+
+def _uefi(handle: libvirt.virConnect, root: Path) -> bool:
+    """Whether there is a firmware for UEFI guests. libvirt's Xen driver names it whether or not its file is there."""
+    try:
+        described = etree.fromstring(handle.getDomainCapabilities(None, None, "xenfv", None))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_SUPPORT):
+            raise
+        return False
+    paths = (cleaned(value.text) for value in described.iterfind("os/loader[@supported='yes']/value"))
+    return any("ovmf" in path.lower() and (root / path.lstrip("/")).is_file() for path in paths)
 
 
 def _bios_strings(handle: libvirt.virConnect) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""How the disks of a guest are called: ``0`` and ``xvda`` are the same place. Pure text; no objects."""
+"""How many disks and cards a guest can have, and how the disks are called: ``0`` and ``xvda`` are the same place. Pure
+text; no objects.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ import re
 _NAME = re.compile(r"(?:xvd|hd|sd|vd|fd)([a-z]{1,2})[0-9]*", re.ASCII)
 PLACES = 255
 """Disks that a guest can have, by number."""
+CARDS = 7
+"""Cards that a guest can have."""
 
 
 def number_of(device: str) -> int | None:

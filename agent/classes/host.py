@@ -20,7 +20,7 @@ from agent.classes.enums import (
     LatestSyncedUpdatesAppliedState,
     UpdateGuidances,
 )
-from agent.model.entity import Entity, constructor, readwrite, runtime
+from agent.model.entity import Entity, constructor, internal, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -195,6 +195,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     )
     ntp_custom_servers: tuple[str, ...] = runtime("always empty: the host keeps its time by its own means", default=())
     timezone: str = runtime("always empty: all times here are UTC", default="")
+    uefi: bool = internal("can an HVM guest have UEFI firmware", default=False)
 
     derive_from = frozenset({"enabled", "resident_VMs"})
 

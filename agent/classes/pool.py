@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from agent.classes import checks
 from agent.classes.absent import Blobs
 from agent.classes.enums import PoolOperation, TelemetryFrequency, UpdateSyncFrequency
-from agent.model.entity import Entity, readwrite, runtime
+from agent.model.entity import Entity, internal, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -181,4 +181,7 @@ class Pool(Entity, name="pool", role=Role.POOL_OPERATOR):
         "are machines given new Secure Boot certificates; false, since the agent keeps none",
         default=False,
         check=checks.only("auto_update_vm_secureboot_certificates", False, reason=NO_CERTIFICATES),
+    )
+    templates_made: tuple[str, ...] = internal(
+        "keys of the default templates that were made, each once in the life of the store", default=()
     )

@@ -168,7 +168,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     current_operations: Mapping[str, VmOperation] = runtime(
         "what is being done to the machine, by the reference of the task that does it", default={}
     )
-    is_default_template: bool = runtime("always false: no template comes with the agent", default=False, kept=True)
+    is_default_template: bool = runtime("is it a template that came with the agent", default=False, kept=True)
     scheduled_to_be_resident_on: m.Host | None = runtime(
         "always null: a machine is started at once or not at all", default=None, weak=True
     )

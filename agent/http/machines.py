@@ -20,7 +20,7 @@ from isal import isal_zlib
 from agent import __version__
 from agent.call import Call
 from agent.classes import SR, VBD, VDI, VIF, VM, Network, VBDMetrics, VIFMetrics
-from agent.classes.devices import PLACES, number_of
+from agent.classes.devices import CARDS, PLACES, number_of
 from agent.classes.enums import PowerState, VbdMode, VbdType, VdiOperation, VdiType, VmOperation
 from agent.classes.lifecycle import require
 from agent.errors import (
@@ -42,7 +42,7 @@ from agent.http.streams import Download
 from agent.http.transfers import Job, Reply, find
 from agent.messages.sr import UUID, note_room
 from agent.messages.vdi_chains import note_volume, require_attached, require_own
-from agent.messages.vif import CARDS, random_mac
+from agent.messages.vif import random_mac
 from agent.messages.vm import define_or_undo
 from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.model.entity import Entity

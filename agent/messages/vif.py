@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from agent.call import Call
 from agent.classes import VIF, VM, Network, VIFMetrics
+from agent.classes.devices import CARDS
 from agent.classes.enums import PowerState, VifOperation
 from agent.classes.lifecycle import small
 from agent.errors import (
@@ -23,9 +24,6 @@ from agent.errors import (
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.roles import Role
-
-CARDS = 7
-"""Cards that a guest can have."""
 
 
 def random_mac() -> str:

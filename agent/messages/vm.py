@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from agent.call import Call
 from agent.classes import VM, Host
+from agent.classes.devices import CARDS
 from agent.classes.enums import DomainType, PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
 from agent.errors import (
@@ -23,7 +24,7 @@ from agent.errors import (
 )
 from agent.messages.dpci import require_device_free, require_spare
 from agent.messages.vbd import disks_held, free_places, require_vdi_free
-from agent.messages.vif import CARDS, acting, require_running
+from agent.messages.vif import acting, require_running
 from agent.messages.vm_kernels import FIELDS, kept
 from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.messages.xs_policy import require_module

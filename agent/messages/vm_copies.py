@@ -30,6 +30,7 @@ from agent.messages.vif import acting, random_mac
 from agent.messages.vm import define_or_undo
 from agent.model.entity import Qualifier
 from agent.model.messages import message
+from agent.observer import templates
 from agent.observer.domains import make_parts
 from agent.roles import Role
 
@@ -66,7 +67,9 @@ def _copy(call: Call, vm: VM, new_name: str, sr: SR | None, *, whole: bool) -> V
     with _disks(call, vm, sr, snapshot=False, whole=whole) as disks, call.store.transaction():
         made = _twin(call, vm, new_name, disks)
         made.is_a_template = vm.is_a_template and not vm.is_a_snapshot
-        made.is_default_template = False
+        if vm.is_default_template:
+            notes = {key: value for key, value in made.other_config.items() if key != templates.MARK}
+            made.other_config = {**notes, templates.ORIGIN: vm.name_label}
     if not made.is_a_template:
         try:
             define_or_undo(call, made)

@@ -55,6 +55,10 @@ SYSINFO = """<sysinfo type='smbios'>
 <oemStrings><entry>first</entry><entry>second</entry></oemStrings>
 </sysinfo>"""
 
+FULLY_VIRTUALISED = """<domainCapabilities><os supported='yes'><loader supported='yes'>
+<value>/usr/lib/xen/boot/hvmloader</value><value>/usr/lib/xen/boot/ovmf.bin</value>
+</loader></os></domainCapabilities>"""
+
 CPUINFO = """processor\t: 0
 vendor_id\t: GenuineIntel
 cpu family\t: 6
@@ -241,6 +245,7 @@ def handle(mocker: MockerFixture) -> Mock:
     handle.getInfo.return_value = ["x86_64", 65536, 8, 2100, 2, 1, 2, 2]
     handle.getCapabilities.return_value = XEN_CAPABILITIES
     handle.getSysinfo.return_value = SYSINFO
+    handle.getDomainCapabilities.return_value = FULLY_VIRTUALISED
     handle.getType.return_value = "Xen"
     handle.getVersion.return_value = 4017000
     handle.getLibVersion.return_value = 9000000
@@ -288,6 +293,16 @@ def test_a_firmware_that_tells_nothing_is_no_obstacle(xen: node.LibvirtNode, han
     handle.lookupByID.side_effect = refusal(libvirt.VIR_ERR_NO_DOMAIN)
     host = xen.host()
     assert (host.bios_strings, host.sched_policy) == ({}, "")
+
+
+def test_uefi_needs_the_file_that_libvirt_names(xen: node.LibvirtNode, handle: Mock) -> None:
+    assert not xen.host().uefi
+    write(xen.root / "usr/lib/xen/boot/hvmloader", "")
+    assert not xen.host().uefi
+    write(xen.root / "usr/lib/xen/boot/ovmf.bin", "")
+    assert xen.host().uefi
+    handle.getDomainCapabilities.side_effect = refusal(libvirt.VIR_ERR_NO_SUPPORT)
+    assert not xen.host().uefi
 
 
 def test_a_lost_connection_is_said_to_be_lost(xen: node.LibvirtNode, handle: Mock) -> None:
