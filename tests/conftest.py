@@ -17,14 +17,17 @@ from agent.store.store import Store
 
 COUNTS = pytest.StashKey[Mapping[str, tuple[int, int]]]()
 """How much of the original reference is served, and how much there is, by kind; where the tests that count were run."""
+COUNTS_OF_XAPI = pytest.StashKey[Mapping[str, tuple[int, int]]]()
+"""The same of today's xapi."""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how much of the original reference is served."""
-    counts = terminalreporter.config.stash.get(COUNTS, {})
-    if counts:
-        parts = ", ".join(f"{served} of {there} {kind}" for kind, (served, there) in counts.items())
-        terminalreporter.write_line(f"served of XenAPI 1.0: {parts}")
+    """Say how much of both references is served."""
+    for what, key in (("XenAPI 1.0", COUNTS), ("xapi 2.23", COUNTS_OF_XAPI)):
+        counts = terminalreporter.config.stash.get(key, {})
+        if counts:
+            parts = ", ".join(f"{served:,} of {there:,} {kind}" for kind, (served, there) in counts.items())
+            terminalreporter.write_line(f"served of {what}: {parts}")
 
 
 @pytest.fixture(scope="session")
