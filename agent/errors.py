@@ -241,6 +241,15 @@ class TooManyPendingTasks(XenError):
 
 
 @dataclass(eq=False)
+class VMSnapshotWithQuiesceNotSupported(XenError):
+    """The guest cannot be asked to bring its disks in order for a snapshot."""
+
+    code = "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED"
+    vm: object
+    error: str
+
+
+@dataclass(eq=False)
 class VMBadPowerState(XenError):
     """The machine is not in a state in which this can be done. States are written with a small initial, as xapi
     does.
@@ -556,6 +565,22 @@ class SrNotEmpty(XenError):
     """The storage still has disks."""
 
     code = "SR_NOT_EMPTY"
+
+
+@dataclass(eq=False)
+class SrOperationNotSupported(XenError):
+    """The storage has no such operation."""
+
+    code = "SR_OPERATION_NOT_SUPPORTED"
+    sr: object
+
+
+@dataclass(eq=False)
+class VdiNoCbtMetadata(XenError):
+    """Nobody kept account of the blocks of the disk that changed."""
+
+    code = "VDI_NO_CBT_METADATA"
+    vdi: object
 
 
 @dataclass(eq=False)

@@ -12,10 +12,12 @@ from agent.classes.enums import VdiOperation, VdiType
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import (
     OperationNotAllowed,
+    SrOperationNotSupported,
     UniquenessViolated,
     ValueNotSupported,
     VdiInUse,
     VdiLocationMissing,
+    VdiNoCbtMetadata,
     VdiReadonly,
     XenError,
 )
@@ -36,6 +38,7 @@ from agent.messages.vdi_chains import (
 from agent.model.messages import Kind, construct, message
 from agent.model.types import EPOCH, Record
 from agent.observer import storage
+from agent.roles import Role
 
 
 @message(VDI)
@@ -174,6 +177,14 @@ def resize(call: Call, vdi: VDI, size: int) -> None:
 
 
 @message(VDI)
+def resize_online(call: Call, vdi: VDI, size: int) -> None:
+    """Make the disk larger, as resize does. VDI_IN_USE while a machine has it: libvirt's Xen driver cannot tell a guest
+    that its disk has grown.
+    """
+    _resize(call, vdi, size)
+
+
+@message(VDI)
 def set_virtual_size(call: Call, self: VDI, value: int) -> None:
     """Make the disk larger, to `value` bytes, as resize does."""
     _resize(call, self, value)
@@ -249,3 +260,35 @@ def set_read_only(call: Call, self: VDI, value: bool) -> None:
     if value != self.read_only and vdi_in_use(self):
         raise VdiInUse(self, "set_read_only")
     self.read_only = value
+
+
+# --- changed blocks, of which no account is kept
+
+
+@message(VDI, kind=Kind.VERB)
+def enable_cbt(call: Call, self: VDI) -> None:
+    """Refused: SR_OPERATION_NOT_SUPPORTED. No storage of the agent keeps account of the blocks that change."""
+    raise SrOperationNotSupported(self.SR)
+
+
+@message(VDI, kind=Kind.VERB)
+def disable_cbt(call: Call, self: VDI) -> None:
+    """Refused as enable_cbt is: SR_OPERATION_NOT_SUPPORTED."""
+    raise SrOperationNotSupported(self.SR)
+
+
+@message(VDI, kind=Kind.VERB)
+def data_destroy(call: Call, self: VDI) -> None:
+    """Refused: it drops the data of a snapshot and keeps the account of its blocks, of which there is none.
+
+    OPERATION_NOT_ALLOWED for what is no snapshot, else VDI_NO_CBT_METADATA.
+    """
+    if not self.is_a_snapshot:
+        raise OperationNotAllowed("only a snapshot's data can be dropped while the snapshot stays")
+    raise VdiNoCbtMetadata(self)
+
+
+@message(VDI, kind=Kind.VERB, role=Role.VM_OPERATOR)
+def list_changed_blocks(call: Call, vdi_from: VDI, vdi_to: VDI) -> str:
+    """Refused: SR_OPERATION_NOT_SUPPORTED, for no account is kept of the blocks that change."""
+    raise SrOperationNotSupported(vdi_from.SR)

@@ -17,7 +17,13 @@ from agent.call import Call
 from agent.classes import SR, VBD, VDI, VIF, VM, VBDMetrics, VIFMetrics
 from agent.classes.enums import PowerState, VbdMode, VbdType, VdiType, VmOperation
 from agent.classes.lifecycle import require
-from agent.errors import InvalidValue, OperationNotAllowed, VMRequiresSR, XenError
+from agent.errors import (
+    InvalidValue,
+    OperationNotAllowed,
+    VMRequiresSR,
+    VMSnapshotWithQuiesceNotSupported,
+    XenError,
+)
 from agent.messages.vbd import free_places
 from agent.messages.vdi_chains import children, duplicate, hide, note_volume, replace, tidy
 from agent.messages.vif import acting, random_mac
@@ -88,6 +94,13 @@ def snapshot(call: Call, vm: VM, new_name: str, ignore_vdis: tuple[VDI, ...] = (
         made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
         made.snapshot_info = {"power-state-at-snapshot": state.value, "disk-snapshot-type": "crash_consistent"}
     return made
+
+
+@message(VM, role=POWER_ADMIN)
+def snapshot_with_quiesce(call: Call, vm: VM, new_name: str) -> VM:
+    """Refused: VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED. Nothing in a guest brings its disks in order for it."""
+    require(vm, VmOperation.SNAPSHOT)
+    raise VMSnapshotWithQuiesceNotSupported(vm, "guests have no agent for it on this host; VM.snapshot asks for none")
 
 
 @contextmanager

@@ -242,6 +242,15 @@ def test_a_running_machine_stands_still_for_its_snapshot(web: Web) -> None:
     assert made.snapshot_info["power-state-at-snapshot"] == "Running"
 
 
+def test_a_guest_cannot_be_asked_to_bring_its_disks_in_order(web: Web) -> None:
+    before = web.traces()
+    assert web.door.refused("VM.snapshot_with_quiesce", web.vm, "copy")[:2] == [
+        "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED",
+        web.vm.ref,
+    ]
+    assert web.traces() == before
+
+
 # --- reverting
 
 

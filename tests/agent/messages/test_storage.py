@@ -89,9 +89,20 @@ def test_a_disk_grows_and_never_shrinks(door: Door, machine: FakeMachine, vdi: V
     door("VDI.resize", vdi, 2 * GIB)
     door("VDI.set_virtual_size", vdi, 3 * GIB)
     assert machine.storage.volumes[LOCAL][vdi.location].capacity == vdi.virtual_size == 3 * GIB
-    for verb in ("resize", "set_virtual_size"):
+    door("VDI.resize_online", vdi, 4 * GIB)
+    for verb in ("resize", "resize_online", "set_virtual_size"):
         assert door.refused(f"VDI.{verb}", vdi, GIB)[0] == "VALUE_NOT_SUPPORTED"
-    assert vdi.virtual_size == 3 * GIB
+    assert vdi.virtual_size == 4 * GIB
+
+
+def test_no_account_is_kept_of_blocks_that_change(door: Door, vdi: VDI) -> None:
+    snapshot = door("VDI.snapshot", vdi)
+    for verb in ("enable_cbt", "disable_cbt"):
+        assert door.refused(f"VDI.{verb}", vdi) == ["SR_OPERATION_NOT_SUPPORTED", vdi.SR.ref]
+    assert door.refused("VDI.list_changed_blocks", snapshot, vdi) == ["SR_OPERATION_NOT_SUPPORTED", vdi.SR.ref]
+    assert door.refused("VDI.data_destroy", vdi)[0] == "OPERATION_NOT_ALLOWED"
+    assert door.refused("VDI.data_destroy", snapshot) == ["VDI_NO_CBT_METADATA", snapshot.ref]
+    assert door.store.is_live(snapshot)
 
 
 def test_a_disk_that_cannot_grow_has_its_size(door: Door, machine: FakeMachine, vdi: VDI) -> None:
