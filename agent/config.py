@@ -67,6 +67,15 @@ def _listeners(value: object) -> tuple[str, ...]:
     return tuple(_listener(_text(item)) for item in value)
 
 
+def _origins(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("it must be a list of origins")
+    for item in value:
+        if not re.fullmatch(r"\*|https?://[^\s/?#@,]+", _text(item)):
+            raise ValueError(f"{item!r} is no origin; https://xo.example.org is, and * stands for all")
+    return tuple(value)
+
+
 def _one_of(words: Sequence[str]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in words:
@@ -104,6 +113,8 @@ class Config:
     """Where clients find the agent."""
     destroy: str = field(default="strict", metadata=_key("api.destroy", _one_of(DESTROY_RULES)))
     """``strict``: destroy refuses while something refers to the object; ``xapi``: the parts of a VM go along."""
+    cors_origins: tuple[str, ...] = field(default=(), metadata=_key("api.cors_origins", _origins))
+    """Pages of the web that may call from a browser, by their origin; ``*`` for all."""
     session_idle_seconds: int = field(
         default=86400, metadata=_key("limits.session_idle_seconds", _number(60, 366 * 86400))
     )

@@ -141,7 +141,13 @@ async def _serve(site: Site, settings: Config) -> None:
     tasks.recover()
     dispatch = Dispatch(site, tasks, login_delay_seconds=settings.login_delay_seconds)
     transfers = Transfers(site, tasks, dispatch)
-    server = Server(dispatch, site.store, state=settings.state, endpoints=endpoints(transfers))
+    server = Server(
+        dispatch,
+        site.store,
+        state=settings.state,
+        endpoints=endpoints(transfers),
+        cors_origins=settings.cors_origins,
+    )
     try:
         for url in await server.start(settings.listen):
             print(f"listening on {url}", flush=True)

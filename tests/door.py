@@ -107,9 +107,13 @@ class Door:
         """Call a message with exactly these raw parameters."""
         return self._send(name, params).result(WAIT_SECONDS).value
 
-    def _send(self, name: str, params: Iterable[Any]) -> Future[Result]:
+    def send_from(self, peer: str, name: str, *params: Any) -> Any:
+        """Call a message as another peer would, such as ``uid=0``."""
+        return self._send(name, params, peer).result(WAIT_SECONDS).value
+
+    def _send(self, name: str, params: Iterable[Any], peer: str = "test") -> Future[Result]:
         raw = [param.ref if isinstance(param, Entity) else param for param in params]
-        return asyncio.run_coroutine_threadsafe(self.dispatch.call(name, raw, Caller("test")), self._loop)
+        return asyncio.run_coroutine_threadsafe(self.dispatch.call(name, raw, Caller(peer)), self._loop)
 
     def later(self, name: str, *params: Any, session: str | None = None) -> Future[Result]:
         """Send a message and do not wait for its answer."""

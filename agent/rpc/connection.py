@@ -14,7 +14,7 @@ import logging
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -57,7 +57,7 @@ class Limits:
     """How long what a refused client still sends is swallowed, so that it gets to read why."""
     stream_seconds: float = 120.0
     """How long a client may pause while it sends or fetches a disk."""
-    uploads: frozenset[bytes] = frozenset()
+    uploads: frozenset[str] = frozenset()
     """The paths that take a body of any length, by PUT."""
 
 
@@ -83,7 +83,7 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
     return Caller(name[0], local=address.is_loopback)
 
 
-def framing(head: bytes, body_bytes: int, uploads: frozenset[bytes] = frozenset()) -> tuple[int, bool]:
+def framing(head: bytes, body_bytes: int, uploads: frozenset[str] = frozenset()) -> tuple[int, bool]:
     """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head.
 
     `uploads` are the paths that take a body of any length, by PUT.
@@ -93,7 +93,7 @@ def framing(head: bytes, body_bytes: int, uploads: frozenset[bytes] = frozenset(
         raise Refusal(400, "this is no HTTP")
     if method == b"CONNECT":
         raise Refusal(501, "no console is served here")
-    upload = method == b"PUT" and _path(head) in uploads
+    upload = method == b"PUT" and place(_path(head), uploads) in uploads
     if method not in METHODS and not upload:
         raise Refusal(405, "the method is not served")
     lines = head.count(b"\r\n")
@@ -119,16 +119,33 @@ def framing(head: bytes, body_bytes: int, uploads: frozenset[bytes] = frozenset(
     return int(value), False
 
 
-def _path(head: bytes) -> bytes:
-    """The path that a head asks for, without the slash that some clients put at its end."""
-    return head.split(b" ", 2)[1].partition(b"?")[0].rstrip(b"/")
+def _path(head: bytes) -> str:
+    """The path that a head asks for."""
+    return head.split(b" ", 2)[1].partition(b"?")[0].decode("latin-1")
+
+
+def place(path: str, known: Container[str]) -> str:
+    """The longest of the `known` paths that this one begins with, by whole segments, or else the path itself.
+
+    Clients of xapi may write more behind: some end ``/import/`` with a slash.
+    """
+    begin = path
+    while begin and begin not in known:
+        begin = begin.rpartition("/")[0]
+    return begin or path
 
 
 class Connections(web.Server):
     """All open connections, and the one clock that looks after them."""
 
-    def __init__(self, handler: Any, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(handler, loop=loop)
+    def __init__(
+        self,
+        handler: Any,
+        limits: Limits,
+        loop: asyncio.AbstractEventLoop,
+        requests: Callable[..., web.BaseRequest] | None = None,
+    ) -> None:
+        super().__init__(handler, request_factory=requests, loop=loop)
         self.limits = limits
         self.loop = loop
         self.open: set[Connection] = set()

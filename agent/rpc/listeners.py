@@ -80,6 +80,7 @@ async def _bind_tcp(url: str) -> list[Listener]:
 
 def _bind_unix(url: str) -> Listener:
     path = Path(url.removeprefix("unix:"))
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -23,9 +23,10 @@ from isal import isal_zlib
 from agent.errors import XenError
 from agent.rpc import jsonrpc, xmlrpc
 from agent.rpc.answers import Answers
-from agent.rpc.connection import ALLOW, REFUSED_PATH, Connection, Connections, Limits, Refusal
+from agent.rpc.connection import ALLOW, REFUSED_PATH, Connection, Connections, Limits, Refusal, place
 from agent.rpc.dispatch import Caller, Result
 from agent.rpc.listeners import Listener, bind
+from agent.rpc.origins import Origins
 from agent.rpc.tls import server_context
 from agent.store.store import Store
 
@@ -90,16 +91,18 @@ class Server:
         state: Path,
         limits: Limits | None = None,
         endpoints: Mapping[str, Endpoint] = {},
+        cors_origins: Sequence[str] = (),
     ) -> None:
-        """`endpoints` are what is served beside calls, by path."""
+        """`endpoints` are what is served beside calls, by path; `cors_origins` the pages of the web that may call."""
         self._dispatch = dispatch
         self._state = state
         self._endpoints = endpoints
-        uploads = frozenset(path.encode() for path, endpoint in endpoints.items() if "PUT" in endpoint.methods)
+        uploads = frozenset(path for path, endpoint in endpoints.items() if "PUT" in endpoint.methods)
         self._limits = replace(limits or Limits(), uploads=uploads)
         self._xml = Answers(store, xmlrpc.WIRE)
         self._json = Answers(store, jsonrpc.WIRE)
-        self._connections = Connections(self._handle, self._limits, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._connections = Connections(self._handle, self._limits, loop, Origins(cors_origins).requests(loop))
         self._listeners: list[Listener] = []
         self._accepting: list[asyncio.AbstractServer] = []
         self._stopping = asyncio.Event()
@@ -188,7 +191,7 @@ class Server:
     async def _respond(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
         if connection.refusal is not None and request.path == REFUSED_PATH:
             raise connection.refusal
-        endpoint = self._endpoints.get(request.path.rstrip("/"))
+        endpoint = self._endpoints.get(place(request.path, self._endpoints))
         if endpoint is not None and request.method in endpoint.methods:
             if "Expect" in request.headers and request.headers["Expect"].lower() != "100-continue":
                 raise Refusal(417, "only 100-continue can be expected")
@@ -201,7 +204,7 @@ class Server:
             await self._expected(request)
         body = await connection.body(request)
         try:
-            if request.path.rstrip("/") in JSON_PATHS:
+            if place(request.path, JSON_PATHS) in JSON_PATHS:
                 chunks = await self._answer_json(connection, body)
                 return await self._send(connection, request, 200, "application/json", chunks)
             status, chunks = await self._answer_xml(connection, body)
@@ -215,7 +218,7 @@ class Server:
             return web.Response(status=204, headers={"Allow": ALLOW, "Server": "xen-host-agent"})
         if path in RPC_PATHS:
             return _text(405, "calls are sent by POST\n", {"Allow": "OPTIONS, POST"})
-        if (endpoint := self._endpoints.get(path.rstrip("/"))) is not None:
+        if (endpoint := self._endpoints.get(place(path, self._endpoints))) is not None:
             return _text(405, "the method is not served here\n", {"Allow": ", ".join(sorted(endpoint.methods))})
         if path == "/healthz":
             return _text(200, "ok")

@@ -57,7 +57,7 @@ def test_every_key_is_taken(file: Path) -> None:
         connect = "test:///default"
         state = "/srv/state"
         listen = ["https://0.0.0.0:8443", "unix:/run/s", "http://[::1]:80/"]
-        api.destroy = "xapi"
+        api = { destroy = "xapi", cors_origins = ["https://xo.example.org", "http://localhost:8080"] }
         limits = { session_idle_seconds = 600, login_delay_seconds = 0, workers = 8 }
         log.level = "debug"
         """
@@ -67,6 +67,7 @@ def test_every_key_is_taken(file: Path) -> None:
         state=Path("/srv/state"),
         listen=("https://0.0.0.0:8443", "unix:/run/s", "http://[::1]:80"),
         destroy="xapi",
+        cors_origins=("https://xo.example.org", "http://localhost:8080"),
         session_idle_seconds=600,
         login_delay_seconds=0,
         workers=8,
@@ -118,6 +119,9 @@ def test_a_wrong_option_is_told_as_the_command_lines(file: Path) -> None:
         ('listen = ["http://127.0.0.1:1/path"]', "is no address"),
         ('listen = ["unix:"]', "listen: 'unix:' is no address"),
         ('[api]\ndestroy = "soft"', "api.destroy: it must be one of strict, xapi, not 'soft'"),
+        ('[api]\ncors_origins = "*"', "api.cors_origins: it must be a list"),
+        ('[api]\ncors_origins = ["xo.example.org"]', "api.cors_origins: 'xo.example.org' is no origin"),
+        ('[api]\ncors_origins = ["https://a.example/"]', "api.cors_origins: 'https://a.example/' is no origin"),
         ("[api]\ndestroy = []", "api.destroy: it must be one of"),
         ('[log]\nlevel = "loud"', "log.level: it must be one of debug, info, warning, error"),
         ("[limits]\nworkers = 0", "limits.workers: it must be a whole number from 1 to 1024, not 0"),

@@ -370,6 +370,18 @@ def test_a_wrong_password_opens_nothing_and_does_not_say_what_was_wrong(
     assert password == "" or password not in caplog.text
 
 
+def test_root_on_this_host_needs_no_password(guarded: Door) -> None:
+    """As over xapi's own socket; a wrong password is wrong for root too, and nobody else is root."""
+    login = "session.login_with_password"
+    for params in (("", ""), ("root", "", "", "XSConsole")):
+        session = guarded.sessions.find(guarded.send_from("uid=0", login, *params))
+        assert (session.auth_user_name, session.role_name, session.is_local_superuser) == ("root", "pool-admin", True)
+    for peer, params in (("uid=0", ("root", "wrong")), ("uid=1000", ("", "")), ("127.0.0.1", ("root", ""))):
+        with pytest.raises(XenError) as refused:
+            guarded.send_from(peer, login, *params)
+        assert refused.value.description[0] == "SESSION_AUTHENTICATION_FAILED"
+
+
 def test_a_password_can_be_changed_by_who_knows_the_old_one(guarded: Door) -> None:
     secret = guarded.send("session.login_with_password", "ada", "s3cret")
     assert guarded.refused("session.change_password", "wrong", "n3w", session=secret)[0] == (

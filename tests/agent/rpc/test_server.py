@@ -216,7 +216,7 @@ def hasty(store: Store, tmp_path: Path) -> Iterator[House]:
 # --- good calls
 
 
-@pytest.mark.parametrize("path", ["", "/", "/RPC2", "/xmlrpc", "/anything/else"])
+@pytest.mark.parametrize("path", ["", "/", "/RPC2", "/xmlrpc", "/anything/else", "/jsonrpcs", "/of/jsonrpc"])
 def test_every_path_but_those_of_json_speaks_xml_rpc(house: House, path: str) -> None:
     with xmlrpc.client.ServerProxy(house.urls[0] + path) as proxy:
         assert proxy.echo("a < b & c > d ]]> é \U0001f600") == {
@@ -225,7 +225,7 @@ def test_every_path_but_those_of_json_speaks_xml_rpc(house: House, path: str) ->
         }
 
 
-@pytest.mark.parametrize("path", ["/jsonrpc", "/json", "/jsonrpc/"])
+@pytest.mark.parametrize("path", ["/jsonrpc", "/json", "/jsonrpc/", "/jsonrpc/of/anything", "/json?x=/RPC2"])
 def test_the_paths_of_json_speak_json_rpc(house: House, path: str) -> None:
     call = {"jsonrpc": "2.0", "method": "echo", "params": ["é\n"], "id": "x"}
     answer = house.talk(post(json.dumps(call).encode(), "Connection: close", path=path))
@@ -871,6 +871,11 @@ def test_a_start_that_fails_leaves_nothing_open(house: House, tmp_path: Path) ->
     with pytest.raises(OSError, match=f"cannot listen on {house.urls[0]}: "):
         starting(house, f"unix:{path}", house.urls[0])
     assert not path.exists()
+    assert starting(house, f"unix:{path}") == [f"unix:{path}"]
+
+
+def test_the_folder_of_a_socket_is_made(house: House, tmp_path: Path) -> None:
+    path = tmp_path / "lib" / "xcp" / "xapi"
     assert starting(house, f"unix:{path}") == [f"unix:{path}"]
 
 
