@@ -1,20 +1,24 @@
 """What the admin of a host decides: one TOML file, one frozen value. What clients decide is in the store.
 
 The file is taken whole or refused whole: an unknown key, a wrong type or an address that is none ends the start with a
-line that names the file and the key. What the command line gives replaces what the file says and is checked alike.
+line for each fault, which names the file, the line and the key. What ``conf.d``, the environment and the command line
+give replaces what the file says, in this order, and is checked alike.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from agent import config_sources
+from agent.config_sources import Given, Unreadable
 
 DEFAULT_PATH = Path("/etc/xen-host-agent/config.toml")
 DEFAULT_STATE = Path("/var/lib/xen-host-agent")
@@ -23,7 +27,7 @@ DESTROY_RULES = ("strict", "xapi")
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text names where it stands and what is wrong with it."""
+    """The configuration cannot be used; each line names where it stands and what is wrong with it."""
 
 
 def _text(value: object) -> str:
@@ -37,6 +41,10 @@ def _text(value: object) -> str:
 def _folder(value: object) -> Path:
     # Absolute, since disks in it are named to the hypervisor, which knows nothing of our working folder.
     return Path(_text(value)).absolute()
+
+
+def _path_or_none(value: object) -> Path | None:
+    return None if value == "" else _folder(value)
 
 
 def _connection(value: object) -> str:
@@ -94,9 +102,12 @@ def _number(least: int, most: int) -> Callable[[object], int]:
     return check
 
 
-def _key(name: str, check: Callable[[object], Any]) -> Mapping[str, Any]:
-    """One key of the file: its dotted name, and what makes a value of what is there or says why not."""
-    return {"key": name, "check": check}
+def _key(name: str, check: Callable[[object], Any], *, live: bool = False) -> Mapping[str, Any]:
+    """One key of the file: its dotted name, and what makes a value of what is there or says why not.
+
+    A `live` one is followed by a running agent when it is told to read its configuration again.
+    """
+    return {"key": name, "check": check, "live": live}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +122,27 @@ class Config:
         default=("unix:/run/xen-host-agent/socket", "http://127.0.0.1:8086"), metadata=_key("listen", _listeners)
     )
     """Where clients find the agent."""
-    destroy: str = field(default="strict", metadata=_key("api.destroy", _one_of(DESTROY_RULES)))
+    destroy: str = field(default="strict", metadata=_key("api.destroy", _one_of(DESTROY_RULES), live=True))
     """``strict``: destroy refuses while something refers to the object; ``xapi``: the parts of a VM go along."""
     cors_origins: tuple[str, ...] = field(default=(), metadata=_key("api.cors_origins", _origins))
     """Pages of the web that may call from a browser, by their origin; ``*`` for all."""
     session_idle_seconds: int = field(
-        default=86400, metadata=_key("limits.session_idle_seconds", _number(60, 366 * 86400))
+        default=86400, metadata=_key("limits.session_idle_seconds", _number(60, 366 * 86400), live=True)
     )
     """A session not used for so long is over."""
-    login_delay_seconds: int = field(default=5, metadata=_key("limits.login_delay_seconds", _number(0, 60)))
+    login_delay_seconds: int = field(default=5, metadata=_key("limits.login_delay_seconds", _number(0, 60), live=True))
     """What a wrong password costs the one who guessed."""
     workers: int = field(default=32, metadata=_key("limits.workers", _number(1, 1024)))
     """How many calls may be busy with the hypervisor at the same time."""
-    log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS)))
+    certificate: Path | None = field(default=None, metadata=_key("tls.certificate", _path_or_none, live=True))
+    """PEM file of the certificate and those it is signed by; None: ``server.pem`` of the state, made where missing."""
+    certificate_key: Path | None = field(default=None, metadata=_key("tls.key", _path_or_none, live=True))
+    """PEM file of its private key; None: the key is in the file of the certificate."""
+    backups_kept: int = field(default=7, metadata=_key("backup.keep", _number(0, 1000), live=True))
+    """How many daily copies of the state are kept; with 0 none are made."""
+    backups: Path | None = field(default=None, metadata=_key("backup.folder", _path_or_none, live=True))
+    """The folder of the daily copies; None: ``backups`` of the state."""
+    log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS), live=True))
 
     @property
     def journal_path(self) -> Path:
@@ -134,6 +153,16 @@ class Config:
     def users_path(self) -> Path:
         """The file of users."""
         return self.state / "users.json"
+
+    @property
+    def certificate_path(self) -> Path:
+        """The file of the certificate."""
+        return self.certificate or self.state / "server.pem"
+
+    @property
+    def backups_path(self) -> Path:
+        """The folder of the daily copies."""
+        return self.backups or self.state / "backups"
 
     @property
     def lock_path(self) -> Path:
@@ -150,52 +179,47 @@ def lines(config: Config) -> Iterator[str]:
     """The configuration as lines of TOML, by dotted keys: what a file could say to have it."""
     for item in fields(Config):
         value = getattr(config, item.name)
-        text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
-        yield f"{item.metadata['key']} = {text}"
+        plain = "" if value is None else str(value) if isinstance(value, Path) else value
+        yield f"{item.metadata['key']} = {json.dumps(plain, ensure_ascii=False)}"
 
 
 def load(path: Path | None, options: Mapping[str, object] | None = None) -> Config:
-    """The configuration of the file `path`, or of the default one, which need not be there.
+    """The configuration of the file `path`, or of the default one, which need not be there, and of what adds to it.
 
     `options` are those of the command line by the name of the key; None is one not given. ConfigError otherwise.
     """
-    given = dict(_flat(_read(path)))
-    where = dict.fromkeys(given, str(path or DEFAULT_PATH))
-    for name, value in (options or {}).items():
-        if value is not None:
-            given[name], where[name] = value, "the command line"
+    try:
+        files = config_sources.files(path or DEFAULT_PATH, must_exist=path is not None)
+    except Unreadable as error:
+        raise ConfigError(str(error)) from None
+    given = [item for file in files for item in file.given(TABLES)]
+    given += config_sources.environment(os.environ)
+    given += [Given(name, value, "the command line") for name, value in (options or {}).items() if value is not None]
     known = {item.metadata["key"]: item for item in fields(Config)}
     values = {}
-    for name, value in given.items():
-        if name not in known:
-            raise ConfigError(f"{where[name]}: there is no key {name!r}{_meant(name, known)}")
+    faults = []
+    for item in given:
+        if item.name not in known:
+            faults.append(f"{item.where}: there is no key {item.name!r}{_meant(item.name, known)}")
+            continue
         try:
-            values[known[name].name] = known[name].metadata["check"](value)
+            values[known[item.name].name] = known[item.name].metadata["check"](item.value)
         except ValueError as error:
-            raise ConfigError(f"{where[name]}: {name}: {error}") from None
+            faults.append(f"{item.where}: {item.name}: {error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
     return Config(**values)
 
 
-def _read(path: Path | None) -> Mapping[str, Any]:
-    try:
-        with (path or DEFAULT_PATH).open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        if path is None:
-            return {}
-        raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"{path or DEFAULT_PATH}: {reason}") from None
+def reloaded(now: Config, fresh: Config) -> tuple[Config, list[str], list[str]]:
+    """What a running agent with the configuration `now` follows of a `fresh` one.
 
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of the file by their dotted names."""
-    for name, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        elif not isinstance(value, dict) or f"{prefix}{name}" not in TABLES:
-            yield f"{prefix}{name}", value
+    Returns the configuration it then has, the keys that changed, and those that a restart would change as well.
+    """
+    changed = [item for item in fields(Config) if getattr(now, item.name) != getattr(fresh, item.name)]
+    live = [item for item in changed if item.metadata["live"]]
+    then = replace(now, **{item.name: getattr(fresh, item.name) for item in live})
+    return then, [item.metadata["key"] for item in live], [i.metadata["key"] for i in changed if i not in live]
 
 
 def _meant(name: str, known: Mapping[str, Any]) -> str:
@@ -205,4 +229,4 @@ def _meant(name: str, known: Mapping[str, Any]) -> str:
     return f"; did you mean {suggestion[0]!r}?" if suggestion else f"; the keys are {', '.join(known)}"
 
 
-TABLES = {item.metadata["key"].rpartition(".")[0] for item in fields(Config)} - {""}
+TABLES = frozenset(item.metadata["key"].rpartition(".")[0] for item in fields(Config)) - {""}

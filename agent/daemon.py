@@ -14,11 +14,9 @@ import ipaddress
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import FrameType
@@ -28,17 +26,20 @@ from urllib.parse import urlsplit
 import uvloop
 
 import drivers
-from agent import __version__, config, logs, messages
+from agent import __version__, config, logs, messages, systemd
 from agent.call import Site
 from agent.cli import complain
 from agent.config import Config, ConfigError
+from agent.house import House, Watchdog
 from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
 from agent.observer import Observer, templates
+from agent.reload import Reload
 from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import Server
 from agent.rpc.tasks import Tasks
+from agent.rpc.tls import Tls
 from agent.sessions import Sessions
 from agent.store.journal import Journal, JournalError
 from agent.store.store import Store
@@ -49,7 +50,9 @@ log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.001
 """How long one thread may keep the others waiting: the loop should not wait 5 ms, Python's own value, for a worker."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
-HOUSEKEEPING_SECONDS = 60.0
+SWEEP_SECONDS = 60.0
+LOOK_SECONDS = 1.0
+"""How long what an admin changed on the disk, users and certificate, waits to be seen."""
 END_SECONDS = 4.5
 """The agent is gone so long after the signal, come what may: a service's stop should not look like a failure."""
 SERVER_GRACE_SECONDS = 1.5
@@ -68,8 +71,13 @@ class Interrupted(BaseException):
 def run_serve(args: argparse.Namespace) -> int:
     """``serve``: run the agent until a signal ends it."""
     options = {"connect": args.connect, "listen": args.listen, "state": args.state and str(args.state)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to read again
+
+    def load() -> Config:
+        return config.load(args.config, options)
+
     try:
-        settings = config.load(args.config, options)
+        settings = load()
     except ConfigError as error:
         return complain(error)
     logs.to_stderr(settings.log_level)
@@ -84,7 +92,7 @@ def run_serve(args: argparse.Namespace) -> int:
             gc.freeze()
             gc.enable()
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(site, settings))
+                runner.run(_serve(site, settings, load))
             _on_signals(signal.SIG_IGN)  # the end is under way; a second signal must not spoil it
     except Interrupted:
         return 0
@@ -127,16 +135,17 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     return Site(api, store, machine, observer, lanes, sessions, users, __version__)
 
 
-async def _serve(site: Site, settings: Config) -> None:
+async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> None:
     """Open the front door, say so, and keep house until a signal comes."""
     ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     def end() -> None:
         _limit_the_end()
         ended.set()
 
     for number in ENDING:
-        asyncio.get_running_loop().add_signal_handler(number, end)
+        loop.add_signal_handler(number, end)
     tasks = Tasks(site)
     tasks.recover()
     dispatch = Dispatch(site, tasks, login_delay_seconds=settings.login_delay_seconds)
@@ -145,34 +154,83 @@ async def _serve(site: Site, settings: Config) -> None:
         dispatch,
         site.store,
         state=settings.state,
+        certificate=settings.certificate,
+        certificate_key=settings.certificate_key,
         endpoints=endpoints(transfers),
         cors_origins=settings.cors_origins,
     )
+    reload = Reload(settings, load, lambda fresh: _apply(fresh, site, dispatch, server), site.lanes)
+    loop.add_signal_handler(signal.SIGHUP, reload.begin)
+    house = _house(site, tasks, server)
+    watchdog = _watchdog(site, house)
     try:
-        for url in await server.start(settings.listen):
+        for url in await server.start(settings.listen, systemd.passed_sockets(os.environ)):
             print(f"listening on {url}", flush=True)
-        _warn_of_open_doors(settings.listen)
-        _tell_systemd("READY=1")
-        await _keep_house(site, tasks, ended)
+            _warn_of_open_doors([url])
+        systemd.notify("READY=1")
+        watchdog.start()
+        await house.keep(ended)
     finally:
-        _tell_systemd("STOPPING=1")
+        watchdog.stop()
+        systemd.notify("STOPPING=1")
         log.info("ending")
         await server.close(SERVER_GRACE_SECONDS)
         await transfers.close(TRANSFERS_GRACE_SECONDS)
 
 
-async def _keep_house(site: Site, tasks: Tasks, ended: asyncio.Event) -> None:
-    """Every minute end old sessions, drop old tasks, and offer templates that the host can have now, until the end."""
-    waiting = asyncio.ensure_future(ended.wait())
-    while not (await asyncio.wait([waiting], timeout=HOUSEKEEPING_SECONDS))[0]:
-        for sweep in (site.sessions.sweep, tasks.sweep, partial(templates.offer, site.store)):
-            site.lanes.beside(sweep).add_done_callback(_swept)
+def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> None:
+    """Put the live keys of a configuration in use. OSError, with nothing changed, if the certificate cannot be used."""
+    if server.tls is not None:
+        server.tls.use(settings.certificate_path, settings.certificate_key)
+    logging.getLogger().setLevel(settings.log_level.upper())
+    site.store.cascade = settings.destroy == "xapi"
+    site.sessions.idle_seconds = settings.session_idle_seconds
+    dispatch.login_delay_seconds = settings.login_delay_seconds
 
 
-def _swept(future: Future[None]) -> None:
-    error = future.exception()
-    if error is not None:
-        log.error("housekeeping failed, the next round tries again", exc_info=error)
+def _house(site: Site, tasks: Tasks, server: Server) -> House:
+    """What is to be done by the clock."""
+    loop = asyncio.get_running_loop()
+    house = House(site.lanes)
+    house.every(SWEEP_SECONDS, "old sessions", site.sessions.sweep)
+    house.every(SWEEP_SECONDS, "old tasks", tasks.sweep)
+    house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
+    house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site))
+
+    def follow_certificate() -> None:
+        if server.tls is not None and server.tls.replaced():
+            loop.call_soon_threadsafe(_take_certificate, server.tls)
+
+    house.every(LOOK_SECONDS, "the certificate", follow_certificate)
+    return house
+
+
+def _take_certificate(tls: Tls) -> None:
+    """Take a certificate that was replaced. On the loop, since OpenSSL would have handshakes wait for it as well."""
+    try:
+        tls.use(tls.path, tls.key)
+    except OSError as error:
+        log.error("the certificate was replaced, and the old one stays in use: %s", error)
+    else:
+        log.info("the certificate was replaced: %s", tls.path)
+
+
+def _revoke(site: Site) -> None:
+    """End the sessions of users who were removed or have another role now."""
+    ended = site.sessions.revoke({account.name: account.role for account in site.users.accounts().values()})
+    if ended:
+        log.info("%d sessions were ended: their users were removed, or have another role now", ended)
+
+
+def _watchdog(site: Site, house: House) -> Watchdog:
+    """What the service manager's trust in us rests on. Idle where it asked for no signs of life."""
+
+    def store_works() -> bool:
+        with site.store.transaction():  # returns when all before it is durable
+            return True
+
+    signs = {"the loop": house.turning, "the store": store_works, "libvirt's worker": site.machine.alive}
+    return Watchdog(systemd.watchdog_seconds(), signs)
 
 
 @contextmanager
@@ -218,11 +276,3 @@ def _warn_of_open_doors(urls: Sequence[str]) -> None:
             local = False
         if url.startswith("http:") and not local:
             log.warning("%s lets passwords travel in clear: use https there", url)
-
-
-def _tell_systemd(state: str) -> None:
-    """Tell the service manager, where one started us and asked to be told."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

@@ -750,3 +750,5 @@ class Machine:
     node: Node
     meters: Meters
     close: Callable[[], None]
+    alive: Callable[[], bool]
+    """Whether what drives the hypervisor's connection is at work. It may be at work in vain: libvirt may be away."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid as uuids
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -36,7 +36,7 @@ class Sessions:
 
     def __init__(self, store: Store, *, idle_seconds: float = IDLE_SECONDS) -> None:
         self._store = store
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self._lock = threading.Lock()
         """Calls find sessions on the loop while workers open and close them; nothing else is done under it."""
         now = monotonic()
@@ -51,8 +51,11 @@ class Sessions:
             self._by_hash[session.token_hash] = session
             self._active[session] = now - min(idle, idle_seconds - 60.0)
 
-    def open(self, user_name: str, role: Role, originator: str) -> str:
-        """Log somebody in. Returns the secret, which looks like a reference and is told to nobody else."""
+    def open(self, user_name: str, role: Role, originator: str, *, of_account: bool = True) -> str:
+        """Log somebody in. Returns the secret, which looks like a reference and is told to nobody else.
+
+        `of_account`: the user is one of the file of users, and the session ends when that account does.
+        """
         secret = f"OpaqueRef:{uuids.uuid4()}"
         with self._store.transaction():
             user = next((user for user in self._store.all(User) if user.short_name == user_name), None)
@@ -70,6 +73,7 @@ class Sessions:
             session.last_active = session.validation_time = datetime.now(UTC)
             session.originator = originator
             session.token_hash = _hash(secret)
+            session.of_account = of_account
             self._store.add(session)
         # Only now is it durable: a login that failed leaves no session behind, and has ended nobody's.
         with self._lock:
@@ -84,7 +88,7 @@ class Sessions:
         now = monotonic()
         with self._lock:
             session = self._by_hash.get(_hash(secret))
-            if session is None or now - self._active[session] > self._idle_seconds:
+            if session is None or now - self._active[session] > self.idle_seconds:
                 raise SessionInvalid(secret)
             self._active[session] = now
         return session
@@ -106,7 +110,7 @@ class Sessions:
         now, wall = monotonic(), datetime.now(UTC)
         with self._lock:
             active = dict(self._active)
-            idle = [session for session, last in active.items() if now - last > self._idle_seconds]
+            idle = [session for session, last in active.items() if now - last > self.idle_seconds]
         self._end(idle)
         with self._store.transaction():
             for session, last in active.items():
@@ -114,6 +118,19 @@ class Sessions:
                 stale = abs((seen - session.last_active).total_seconds()) >= TOUCH_SECONDS
                 if stale and self._store.is_live(session):
                     session.last_active = seen
+
+    def revoke(self, roles: Mapping[str, Role]) -> int:
+        """End the sessions of accounts that are not among these, or have another role now. Returns how many."""
+        with self._lock:
+            active = [session for session in self._active if session.of_account]
+        gone = []
+        for session in active:
+            role = roles.get(session.auth_user_name)
+            if role is None or role.wire != session.role_name:
+                gone.append(session)
+        if gone:
+            self._end(gone)
+        return len(gone)
 
     def _end(self, sessions: Iterable[Session]) -> None:
         with self._store.transaction():

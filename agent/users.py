@@ -6,6 +6,7 @@ agent runs can log in at once. A remembered success costs microseconds; a first 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -13,7 +14,9 @@ import os
 import secrets
 import tempfile
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
@@ -41,6 +44,20 @@ class Account:
 
 def _digest(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=COST, r=BLOCK, p=LANES, maxmem=64 * 2**20)
+
+
+def _account(name: str, password: str, role: Role) -> Account:
+    """An account with a fresh hash of the password. UsersError if that cannot be one."""
+    if not 0 < len(password) <= PASSWORD_MAX or "\0" in password:
+        raise UsersError(f"a password has 1 to {PASSWORD_MAX} characters, no NUL")
+    salt = secrets.token_bytes(16)
+    return Account(name, role, salt, _digest(password, salt))
+
+
+def _known(accounts: dict[str, Account], name: str) -> Account:
+    if name not in accounts:
+        raise UsersError(f"there is no user {name!r}")
+    return accounts[name]
 
 
 class Users:
@@ -96,19 +113,38 @@ class Users:
         """Add a user, or give one that exists this password and role."""
         if not 0 < len(name) <= NAME_MAX or not name.isprintable() or name != name.strip():
             raise UsersError(f"{name!r} cannot be a user's name: 1 to {NAME_MAX} printable characters")
-        if not 0 < len(password) <= PASSWORD_MAX or "\0" in password:
-            raise UsersError(f"a password has 1 to {PASSWORD_MAX} characters, no NUL")
-        salt = secrets.token_bytes(16)
-        accounts = dict(self.accounts())
-        accounts[name] = Account(name, role, salt, _digest(password, salt))
-        self._write(accounts)
+        account = _account(name, password, role)
+        with self._changing() as accounts:
+            accounts[name] = account
+
+    def change_password(self, name: str, password: str) -> None:
+        """Give a user another password; UsersError if there is none of this name any more."""
+        fresh = _account(name, password, Role.READ_ONLY)
+        with self._changing() as accounts:
+            accounts[name] = replace(fresh, role=_known(accounts, name).role)
 
     def remove(self, name: str) -> None:
         """Remove a user; UsersError if there is none of this name."""
-        accounts = dict(self.accounts())
-        if accounts.pop(name, None) is None:
-            raise UsersError(f"there is no user {name!r}")
-        self._write(accounts)
+        with self._changing() as accounts:
+            _known(accounts, name)
+            del accounts[name]
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Account]]:
+        """The accounts, to change; written at the end. Nobody else changes the file meanwhile, in any process."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # The folder, since a lock on the file would be on the one that is replaced.
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise UsersError(f"{self.path} cannot be written: {error}") from error
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            accounts = dict(self.accounts())
+            yield accounts
+            self._write(accounts)
+        finally:
+            os.close(folder)
 
     def _read(self) -> dict[str, Account]:
         try:
@@ -129,7 +165,6 @@ class Users:
             for account in accounts.values()
         }
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=".users")
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(data, file, indent=1)

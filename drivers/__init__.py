@@ -87,6 +87,7 @@ def _libvirt(
         node=node,
         meters=SampledMeters(connection, counters),
         close=connection.close,
+        alive=connection.alive,
     )
 
 
@@ -100,4 +101,5 @@ def _simulated(connection: Connection, state: Path) -> Machine:
         node=SimulatedNode(connection, vlans),
         meters=SampledMeters(connection, None),
         close=connection.close,
+        alive=connection.alive,
     )

@@ -27,6 +27,9 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_REMOTE_SECONDS = 30.0
 """An attempt at another host costs an ssh or TLS handshake."""
+BEAT_SECONDS = 2
+LONGEST_SILENCE_SECONDS = 20.0
+"""libvirt's event loop runs callbacks of seconds at the most; one that turns so slowly stands."""
 FIRST_ATTEMPT_SECONDS = 10.0
 """How long start waits for a daemon that takes the connection and then says nothing."""
 
@@ -37,6 +40,8 @@ class Connection:
     _loop_lock: ClassVar[threading.Lock] = threading.Lock()
     _loop: ClassVar[threading.Thread | None] = None
     """libvirt has one event loop a process, and no way to take it back; so there is one thread that runs it."""
+    _beat: ClassVar[float] = 0.0
+    """When that loop last turned, on the monotonic clock."""
 
     def __init__(self, uri: str, *, opener: Callable[[str], libvirt.virConnect] = libvirt.open) -> None:
         self.uri = uri
@@ -101,6 +106,12 @@ class Connection:
         """Whether there is a connection and nothing speaks against it."""
         handle = self._handle
         return handle is not None and bool(handle.isAlive())
+
+    def alive(self) -> bool:
+        """Whether the threads that keep it are at work, whatever the daemon at its other end does."""
+        keeper, loop = self._thread, self._loop
+        turning = time.monotonic() - self._beat < LONGEST_SILENCE_SECONDS
+        return turning and keeper is not None and keeper.is_alive() and loop is not None and loop.is_alive()
 
     @property
     def handle(self) -> libvirt.virConnect:
@@ -242,12 +253,18 @@ class Connection:
             handle.close()
 
     @classmethod
+    def _note_beat(cls, timer: int, opaque: object) -> None:
+        Connection._beat = time.monotonic()
+
+    @classmethod
     def _run_event_loop(cls) -> None:
         """Events and keepalive need a loop that was registered before the first connection was opened."""
         with cls._loop_lock:
             if cls._loop is None:
                 libvirt.registerErrorHandler(_silent, None)
                 libvirt.virEventRegisterDefaultImpl()
+                cls._note_beat(0, None)
+                libvirt.virEventAddTimeout(BEAT_SECONDS * 1000, cls._note_beat, None)
                 cls._loop = threading.Thread(target=_run_events, name="libvirt events", daemon=True)
                 cls._loop.start()
 

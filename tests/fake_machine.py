@@ -627,4 +627,4 @@ class FakeMachine:
         self.meters = FakeMeters(self.domains)
 
     def ports(self) -> Machine:
-        return Machine(self.domains, self.storage, self.networks, self.node, self.meters, lambda: None)
+        return Machine(self.domains, self.storage, self.networks, self.node, self.meters, lambda: None, lambda: True)

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     ("agent",),
     ("agent.errors", "agent.roles", "agent.lanes"),
-    ("agent.users", "agent.config"),
+    ("agent.users", "agent.config_sources"),
+    ("agent.config",),
     ("agent.model",),
     ("agent.classes",),
     ("agent.ports",),
@@ -25,6 +26,7 @@ ORDER = (
     ("agent.call",),
     ("agent.messages",),
     ("agent.rpc", "agent.http"),
+    ("agent.systemd", "agent.house", "agent.reload"),
     ("agent.cli", "agent.client", "agent.describe", "agent.logs", "agent.daemon", "agent.__main__"),
 )
 """A module imports only from groups to the left of its own, and from its own."""

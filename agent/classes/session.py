@@ -47,3 +47,4 @@ class Session(Entity, name="session", role=Role.POOL_ADMIN, announced=False):
     client_certificate: bool = runtime("always false: users log in with a password", default=False, kept=True)
     token_hash: str = internal("hash of the secret that the client holds", default="")
     role_name: str = internal("role that the user had at login", default="read-only")
+    of_account: bool = internal("whether it is of an account in the file of users, with which it ends", default=True)

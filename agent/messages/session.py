@@ -19,7 +19,7 @@ LOCAL_ROOT = "uid=0"
 def _login(call: Call, uname: str, pwd: str, originator: str) -> str:
     if call.peer == LOCAL_ROOT and not pwd:
         # Who is root on this host may read and write the file of users as it is.
-        return call.site.sessions.open(uname[:256] or "root", Role.POOL_ADMIN, originator[:256])
+        return call.site.sessions.open(uname[:256] or "root", Role.POOL_ADMIN, originator[:256], of_account=False)
     account = call.site.users.check(uname, pwd)
     if account is None:
         raise SessionAuthenticationFailed(uname[:256], "Authentication failure")
@@ -67,7 +67,7 @@ def change_password(call: Call, old_pwd: str, new_pwd: str) -> None:
     if account is None:
         raise SessionAuthenticationFailed(name, "Authentication failure")
     try:
-        call.site.users.add(name, new_pwd, account.role)
+        call.site.users.change_password(name, new_pwd)
     except UsersError as error:
         raise OperationNotAllowed(str(error)) from error
 

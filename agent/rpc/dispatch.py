@@ -69,7 +69,7 @@ class Dispatch:
 
     def __init__(self, site: Site, tasks: Tasks, *, login_delay_seconds: float = LOGIN_DELAY_SECONDS) -> None:
         self.site = site
-        self._login_delay_seconds = login_delay_seconds
+        self.login_delay_seconds = login_delay_seconds
         self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
         self._tasks = tasks
         self._messages = site.api.messages
@@ -256,7 +256,7 @@ class Dispatch:
                 return await self._worker(self.site.lanes.beside(message.function, call, *args))
         except SessionAuthenticationFailed:
             log.warning("a login from %s as %r failed", call.peer, str(args[0])[:100])
-            await asyncio.sleep(self._login_delay_seconds)
+            await asyncio.sleep(self.login_delay_seconds)
             raise
 
     async def _measure(self) -> None:

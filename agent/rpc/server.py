@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
+import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,9 +25,9 @@ from agent.rpc import jsonrpc, xmlrpc
 from agent.rpc.answers import Answers
 from agent.rpc.connection import ALLOW, REFUSED_PATH, Connection, Connections, Limits, Refusal, place
 from agent.rpc.dispatch import Caller, Result
-from agent.rpc.listeners import Listener, bind
+from agent.rpc.listeners import Listener, Passed, bind
 from agent.rpc.origins import Origins
-from agent.rpc.tls import server_context
+from agent.rpc.tls import OWN_CERTIFICATE, Tls
 from agent.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -89,13 +89,19 @@ class Server:
         store: Store,
         *,
         state: Path,
+        certificate: Path | None = None,
+        certificate_key: Path | None = None,
         limits: Limits | None = None,
         endpoints: Mapping[str, Endpoint] = {},
         cors_origins: Sequence[str] = (),
     ) -> None:
-        """`endpoints` are what is served beside calls, by path; `cors_origins` the pages of the web that may call."""
+        """`certificate` and its key are those of https listeners; without one it is that of the folder `state`.
+        `endpoints` are what is served beside calls, by path; `cors_origins` the pages of the web that may call.
+        """
         self._dispatch = dispatch
-        self._state = state
+        self._certificate = certificate or state / OWN_CERTIFICATE
+        self._certificate_key = certificate_key
+        self._make_certificate = certificate is None
         self._endpoints = endpoints
         uploads = frozenset(path for path, endpoint in endpoints.items() if "PUT" in endpoint.methods)
         self._limits = replace(limits or Limits(), uploads=uploads)
@@ -103,6 +109,8 @@ class Server:
         self._json = Answers(store, jsonrpc.WIRE)
         loop = asyncio.get_running_loop()
         self._connections = Connections(self._handle, self._limits, loop, Origins(cors_origins).requests(loop))
+        self.tls: Tls | None = None
+        """The certificate in use, where there is an https listener."""
         self._listeners: list[Listener] = []
         self._accepting: list[asyncio.AbstractServer] = []
         self._stopping = asyncio.Event()
@@ -111,17 +119,21 @@ class Server:
 
     # --- opening and closing
 
-    async def start(self, urls: Sequence[str]) -> list[str]:
-        """Listen on all of ``http://HOST:PORT``, ``https://HOST:PORT``, ``unix:PATH``. Returns what is listened on.
+    async def start(self, urls: Sequence[str], passed: Sequence[tuple[socket.socket, str]] = ()) -> list[str]:
+        """Listen on all of ``http://HOST:PORT``, ``https://HOST:PORT``, ``unix:PATH``, and on the `passed` sockets of
+        the service manager, each with its name. Returns what is listened on.
 
         OSError, naming the URL, if one of them cannot be; then none is.
         """
         try:
+            waiting = Passed(passed)
             for url in urls:
-                self._listeners += await bind(url)
-            context = server_context(self._state) if any(item.secure for item in self._listeners) else None
+                self._listeners += await bind(url, waiting)
+            self._listeners += waiting.rest()
+            if any(item.secure for item in self._listeners):
+                self.tls = Tls(self._certificate, self._certificate_key, make=self._make_certificate)
             for listener in self._listeners:
-                self._accepting.append(await self._accept(listener, context))
+                self._accepting.append(await self._accept(listener))
         except OSError:
             unused = self._listeners[len(self._accepting) :]
             await self.close(0.0)
@@ -130,7 +142,7 @@ class Server:
             raise
         return [listener.url for listener in self._listeners]
 
-    async def _accept(self, listener: Listener, context: ssl.SSLContext | None) -> asyncio.AbstractServer:
+    async def _accept(self, listener: Listener) -> asyncio.AbstractServer:
         loop = asyncio.get_running_loop()
         if listener.url.startswith("unix:"):
             return await loop.create_unix_server(self._connections, sock=listener.socket, backlog=BACKLOG)
@@ -140,7 +152,7 @@ class Server:
             self._connections,
             sock=listener.socket,
             backlog=BACKLOG,
-            ssl=context,
+            ssl=self.tls.context if self.tls is not None else None,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             ssl_shutdown_timeout=TLS_SHUTDOWN_SECONDS,
         )

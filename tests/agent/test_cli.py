@@ -173,7 +173,7 @@ def test_check_config_refuses_a_faulty_file(tmp_path: Path, capsys: pytest.Captu
     file.write_text('conect = "test:///default"')
     assert main(["check-config", "--config", str(file)]) == 1
     caught = capsys.readouterr()
-    assert caught.err == f"xen-host-agent: {file}: there is no key 'conect'; did you mean 'connect'?\n"
+    assert caught.err == f"xen-host-agent: {file}:1: there is no key 'conect'; did you mean 'connect'?\n"
     assert caught.out == ""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import config
+from agent import config, config_sources
 from agent.config import Config, ConfigError
 
 SAMPLE = Path(__file__).parents[2] / "docs" / "config.toml"
@@ -31,7 +31,7 @@ def test_the_sample_has_every_key_with_its_default() -> None:
     sample = config.load(SAMPLE)
     assert sample == Config()
     text = SAMPLE.read_text()
-    flat = dict(config._flat(tomllib.loads(text)))
+    flat = dict(config_sources._flat(tomllib.loads(text), config.TABLES))
     assert sorted(flat) == sorted(item.metadata["key"] for item in fields(Config))
 
 
@@ -156,3 +156,108 @@ def test_the_printed_configuration_is_one(file: Path) -> None:
 def test_nothing_changes_a_configuration() -> None:
     with pytest.raises(FrozenInstanceError):
         Config().connect = "test:///default"  # type: ignore[misc]
+
+
+# --- conf.d, the environment, and where a fault stands
+
+
+def test_files_of_conf_d_replace_what_the_file_says_in_the_order_of_their_names(file: Path) -> None:
+    file.write_text('connect = "test:///default"\n[limits]\nworkers = 1\n')
+    folder = file.parent / "conf.d"
+    folder.mkdir()
+    (folder / "20-later.toml").write_text("limits.workers = 3")
+    (folder / "10-first.toml").write_text('limits.workers = 2\nlog.level = "debug"')
+    (folder / "30-not-one.toml.off").write_text("nonsense")
+    loaded = config.load(file)
+    assert (loaded.connect, loaded.workers, loaded.log_level) == ("test:///default", 3, "debug")
+
+
+def test_conf_d_counts_without_the_default_file(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    monkeypatch.setattr(config, "DEFAULT_PATH", file)
+    (file.parent / "conf.d").mkdir()
+    (file.parent / "conf.d" / "a.toml").write_text("limits.workers = 3")
+    assert config.load(None).workers == 3
+
+
+def test_the_environment_replaces_the_files_and_the_command_line_it(
+    monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    file.write_text('limits.workers = 1\nlog.level = "error"\n')
+    monkeypatch.setenv("XEN_HOST_AGENT__LIMITS__WORKERS", "2")
+    monkeypatch.setenv("XEN_HOST_AGENT__LISTEN", '["http://127.0.0.1:1"]')
+    monkeypatch.setenv("XEN_HOST_AGENT__CONNECT", "test:///default")
+    monkeypatch.setenv("XEN_HOST_AGENT_PASSWORD", "the client's")
+    loaded = config.load(file, {"connect": "xen:///system"})
+    assert loaded == Config(workers=2, log_level="error", listen=("http://127.0.0.1:1",))
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    file.write_text("")
+    monkeypatch.setenv("XEN_HOST_AGENT__LOG__LEVL", "debug")
+    with pytest.raises(ConfigError, match=r"environment's XEN_HOST_AGENT__LOG__LEVL: .* did you mean 'log.level'"):
+        config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("limits.workers = 0", 1),
+        ("# a word\n\n[limits]\n\nworkers = 0\n[log]\n", 5),
+        ('listen = [\n  "unix:/a",\n  # one\n  "unix:/b",\n]\n\nlimits = { workers = 0 }', 7),
+        ('# one\nlisten = [\n  "unix:/a",\n  "nonsense",\n]\n', 2),
+        ('state = """\n/a\n[limits]\nworkers = 3"""\n[limits]\nworkers = 0', 1),
+        ("[zebra]", 1),
+        ("[limits]\n\n[zebra.stripe]\n", 3),
+        ('[limits]\r\nworkers = 0\r\n[log]\r\nlevel = "info"\r\n', 2),
+    ],
+)
+def test_a_fault_is_told_with_its_line(file: Path, text: str, line: int) -> None:
+    file.write_bytes(text.encode())
+    with pytest.raises(ConfigError) as refused:
+        config.load(file)
+    assert str(refused.value).startswith(f"{file}:{line}: ")
+
+
+def test_every_fault_is_told_each_with_its_file(file: Path) -> None:
+    file.write_text("limits.workers = 0\nlog.level = 1")
+    (file.parent / "conf.d").mkdir()
+    beside = file.parent / "conf.d" / "a.toml"
+    beside.write_text("\n\nconect = 1")
+    with pytest.raises(ConfigError) as refused:
+        config.load(file)
+    places = [line.partition(": ")[0] for line in str(refused.value).splitlines()]
+    assert places == [f"{file}:1", f"{file}:2", f"{beside}:3"]
+
+
+def test_toml_that_is_none_is_told_with_its_line(file: Path) -> None:
+    file.write_text("\nconnect = \n")
+    with pytest.raises(ConfigError) as refused:
+        config.load(file)
+    assert str(refused.value).startswith(f"{file}:2: ")
+
+
+# --- what a running agent follows
+
+
+def test_a_reload_takes_the_live_keys_and_names_the_others() -> None:
+    before = Config(workers=8, log_level="info")
+    then, changed, later = config.reloaded(before, Config(workers=9, log_level="debug", listen=("unix:/a",)))
+    assert then == Config(workers=8, log_level="debug")
+    assert changed == ["log.level"]
+    assert later == ["listen", "limits.workers"]
+
+
+def test_the_sample_marks_the_live_keys() -> None:
+    said = {}
+    section = comment = ""
+    for line in SAMPLE.read_text().splitlines():
+        if line.startswith("#"):
+            comment += line
+        elif line.startswith("["):
+            section, comment = f"{line.strip('[]')}.", ""
+        elif " = " in line:
+            said[section + line.partition(" = ")[0]] = "Live" in comment
+            comment = ""
+        else:
+            comment = ""
+    assert said == {item.metadata["key"]: item.metadata["live"] for item in fields(Config)}

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
+import fcntl
 import json
-import logging
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
 from agent import daemon
 from agent.__main__ import main
 from agent.cli import PASSWORD_VARIABLE
-from agent.lanes import Lanes
 from agent.roles import Role
+from agent.rpc.certificate import self_signed
 from agent.users import Users
 
 ENOUGH_SECONDS = 60.0
@@ -275,24 +275,189 @@ def test_passwords_in_clear_across_a_network_are_warned_of(
     assert bool(caplog.records) is warned
 
 
-def test_housekeeping_goes_on_after_a_failure(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+# --- configuration read again
+
+
+def logged(process: subprocess.Popen[str], text: str) -> str:
+    """Read the log until a line has this text. Returns all up to it."""
+    assert process.stderr is not None
+    read = ""
+    for line in process.stderr:
+        read += line
+        if text in line:
+            return read
+    raise AssertionError(f"the log ended without {text!r}:\n{read}")
+
+
+@pytest.fixture
+def configured(serve: Serve, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts an agent whose file of configuration can be changed."""
+    with ExitStack() as started:
+
+        def start(text: str, **environment: str) -> subprocess.Popen[str]:
+            file = tmp_path / "config.toml"
+            file.write_text(
+                f'connect = "test:///default"\nstate = "{tmp_path}/state"\nlisten = ["https://127.0.0.1:0"]\n{text}'
+            )
+            process = subprocess.Popen(
+                [sys.executable, "-m", "agent", "serve", "--config", str(file)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **environment},
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+def test_sighup_takes_what_can_be_taken_and_names_what_cannot(
+    configured: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(daemon, "HOUSEKEEPING_SECONDS", 0.01)
-    caplog.set_level(logging.ERROR)
-    lanes = Lanes(workers=1)
-    site, tasks = Mock(lanes=lanes), Mock()
+    process = configured("limits.workers = 4\n")
+    listening(process)
+    beside = tmp_path / "conf.d" / "a.toml"
+    beside.parent.mkdir()
+    beside.write_text('log.level = "debug"\nlimits.workers = 5\n')
+    process.send_signal(signal.SIGHUP)
+    read = logged(process, "count after a restart")
+    assert "the configuration was read again; changed: log.level" in read
+    assert "count after a restart: limits.workers" in read
+    code, _ = ended(process)
+    assert code == 0
 
-    async def keep() -> None:
-        end = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        rounds = iter(range(3))
-        tasks.sweep.side_effect = lambda: next(rounds, None) is None and loop.call_soon_threadsafe(end.set)
-        site.sessions.sweep.side_effect = OSError("the disk is full")
-        async with asyncio.timeout(ENOUGH_SECONDS):
-            await daemon._keep_house(site, tasks, end)
 
-    asyncio.run(keep())
-    lanes.close(ENOUGH_SECONDS)
-    assert site.sessions.sweep.call_count > 2
-    assert "housekeeping failed" in caplog.text
+def test_a_fault_in_the_configuration_keeps_the_old_one(
+    configured: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = configured("")
+    (url,) = listening(process)
+    file = tmp_path / "config.toml"
+    good = file.read_text()
+    file.write_text(good + '[log]\nlevel = "loud"\n')
+    process.send_signal(signal.SIGHUP)
+    assert f"the configuration stays as it was: {file}:5: log.level" in logged(process, "stays as it was")
+    file.write_text(good + f'[log]\nlevel = "error"\n[tls]\ncertificate = "{tmp_path}/nothing.pem"\n')
+    process.send_signal(signal.SIGHUP)
+    assert "nothing.pem cannot be read" in logged(process, "stays as it was")
+    file.write_text(good)
+    process.send_signal(signal.SIGHUP)  # told at level info: the bad file's other keys were not taken
+    logged(process, "changed: nothing")
+    assert certificate_of(url)
+    assert ended(process)[0] == 0
+
+
+def certificate_of(url: str) -> str:
+    """The certificate that a listener presents, as PEM."""
+    return ssl.get_server_certificate(("127.0.0.1", int(url.rpartition(":")[2])))
+
+
+def test_a_certificate_that_is_replaced_is_taken_and_a_bad_one_is_not(
+    configured: Callable[..., subprocess.Popen[str]], state: Path
+) -> None:
+    process = configured("")
+    (url,) = listening(process)
+    first = certificate_of(url)
+    path = state / "server.pem"
+    path.with_name("fresh").write_bytes(self_signed(["other"], []))
+    path.with_name("fresh").replace(path)
+    logged(process, "the certificate was replaced: ")
+    second = certificate_of(url)
+    assert second != first
+    path.write_text("nonsense")
+    logged(process, "the old one stays in use")
+    assert certificate_of(url) == second
+    assert ended(process)[0] == 0
+
+
+def test_a_removed_user_is_out_soon(serve: Serve, state: Path) -> None:
+    users = Users(state / "users.json")
+    users.add("root", "word", Role.POOL_ADMIN)
+    process = serve()
+    (url,) = listening(process)
+    with xmlrpc.client.ServerProxy(url) as proxy:
+        session = proxy.session.login_with_password("root", "word")["Value"]  # type: ignore[index,call-overload]
+        assert proxy.VM.get_all(session)["Status"] == "Success"  # type: ignore[index,call-overload]
+        users.remove("root")
+        logged(process, "1 sessions were ended")
+        answer = proxy.VM.get_all(session)
+        assert answer["ErrorDescription"][0] == "SESSION_INVALID"  # type: ignore[index,call-overload]
+    assert ended(process)[0] == 0
+
+
+# --- the service manager
+
+
+def test_the_service_manager_hears_that_we_live_and_of_a_reload(serve: Serve, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.settimeout(ENOUGH_SECONDS)
+        process = serve(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="300000")
+        assert notified.recv(100) == b"READY=1"
+        assert notified.recv(100) == b"WATCHDOG=1"
+        process.send_signal(signal.SIGHUP)
+        told = []
+        while b"READY=1" not in told:
+            told += [item for item in [notified.recv(100)] if item != b"WATCHDOG=1"]
+        assert told[0].startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert ended(process)[0] == 0
+
+
+PASSING = (
+    "import os, sys\n"
+    "os.environ['LISTEN_PID'] = str(os.getpid())\n"
+    "os.execv(sys.executable, [sys.executable, '-m', 'agent', *sys.argv[1:]])\n"
+)
+"""Starts the agent as a service manager would: the sockets are inherited, and the environment names this process."""
+
+
+def passing(sockets: list[socket.socket], names: str, *arguments: str) -> subprocess.Popen[str]:
+    """An agent that inherits these sockets as systemd would pass them."""
+
+    def place() -> None:
+        high = [fcntl.fcntl(item.fileno(), fcntl.F_DUPFD, 100) for item in sockets]
+        for number, descriptor in enumerate(high, 3):
+            os.dup2(descriptor, number)
+
+    return subprocess.Popen(
+        [sys.executable, "-c", PASSING, "serve", "--config", "/dev/null", "--connect", "test:///default", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LISTEN_FDS": str(len(sockets)), "LISTEN_FDNAMES": names},
+        preexec_fn=place,
+        close_fds=False,
+    )
+
+
+def test_no_connection_is_refused_while_it_restarts_on_passed_sockets(state: Path, tmp_path: Path) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    path = tmp_path / "socket"
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(path))
+        unix.listen()
+        url = f"http://127.0.0.1:{tcp.getsockname()[1]}"
+        for _ in range(2):
+            # Asked while nobody serves: it waits in the socket's queue for the agent that is about to start.
+            with socket.create_connection(tcp.getsockname(), timeout=ENOUGH_SECONDS) as early:
+                early.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                with passing([tcp, unix], "http:unix", "--state", str(state), "--listen", url) as process:
+                    try:
+                        assert listening(process, 2) == [url, f"unix:{path}"]
+                        answer = b"".join(iter(lambda: early.recv(4096), b""))
+                        assert answer.endswith(b"ok")
+                        with socket.socket(socket.AF_UNIX) as client:
+                            client.connect(str(path))
+                        assert ended(process)[0] == 0
+                    finally:
+                        process.kill()
+            assert path.is_socket()  # the manager's, who keeps it
+
+
+def test_a_passed_socket_that_serves_no_clients_is_told(state: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(("127.0.0.1", 0))
+        with passing([datagrams], "", "--state", str(state), "--listen", "http://127.0.0.1:0") as process:
+            assert "listens for no stream connections" in refused(process)

@@ -269,3 +269,23 @@ def test_a_login_that_cannot_be_kept_ends_nobody_elses_session(
 def test_a_logout_that_cannot_be_kept_is_told_and_the_session_is_still_open(door: Door, full_disk: None) -> None:
     assert door.refused("session.logout")[0] == "INTERNAL_ERROR"
     assert door("session.get_all_subject_identifiers") == ("root",)
+
+
+def test_the_sessions_of_a_removed_user_end(sessions: Sessions, door: Door) -> None:
+    root = sessions.open("root", Role.POOL_ADMIN, "")
+    gone = sessions.open("gone", Role.READ_ONLY, "")
+    local = sessions.open("nobody's", Role.POOL_ADMIN, "", of_account=False)
+    assert sessions.revoke({"root": Role.POOL_ADMIN}) == 1
+    assert sessions.find(local).auth_user_name == "nobody's"
+    assert sessions.find(root).auth_user_name == "root"
+    with pytest.raises(SessionInvalid):
+        sessions.find(gone)
+    assert "gone" not in [session.auth_user_name for session in door.store.all(Session)]
+    assert sessions.revoke({"root": Role.POOL_ADMIN}) == 0
+
+
+def test_the_sessions_of_a_user_whose_role_changed_end(sessions: Sessions) -> None:
+    before = sessions.open("root", Role.POOL_ADMIN, "")
+    assert sessions.revoke({"root": Role.READ_ONLY}) == 1
+    with pytest.raises(SessionInvalid):
+        sessions.find(before)

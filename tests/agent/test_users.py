@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,23 @@ def test_a_reader_never_sees_half_a_file(users: Users, mocker: MockerFixture) ->
     ended.set()
     reader.join()
     assert failures == []
+
+
+def test_users_who_are_added_at_the_same_time_are_all_kept(users: Users) -> None:
+    names = [f"user{number}" for number in range(12)]
+    with ThreadPoolExecutor(len(names)) as pool:  # each with an object of its own, as processes have
+        list(pool.map(lambda name: Users(users.path).add(name, "word", Role.READ_ONLY), names))
+    assert sorted(users.accounts()) == sorted(names)
+
+
+def test_changing_a_password_brings_nobody_back(users: Users) -> None:
+    users.add("root", "word", Role.POOL_ADMIN)
+    users.add("monitor", "word", Role.READ_ONLY)
+    users.change_password("monitor", "other")
+    account = users.check("monitor", "other")
+    assert account is not None
+    assert account.role is Role.READ_ONLY
+    users.remove("monitor")
+    with pytest.raises(UsersError, match="there is no user 'monitor'"):
+        users.change_password("monitor", "third")
+    assert list(users.accounts()) == ["root"]

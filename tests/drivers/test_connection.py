@@ -14,6 +14,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from agent.errors import HostOffline
+from drivers import connection as module
 from drivers.connection import Connection
 from drivers.failures import translated
 from tests.contract.daemon import private_libvirtd
@@ -262,3 +263,19 @@ def test_a_real_daemon_that_is_killed_and_comes_back_is_connected_again(tmp_path
         connection.long.lookupByName("test").suspend()
         wait_for(lambda: events == ["test", "test"])
         connection.close()
+
+
+def test_it_is_alive_while_its_threads_are_whatever_the_daemon_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(uri: str) -> libvirt.virConnect:
+        raise libvirt.libvirtError("no daemon")
+
+    connection = Connection("xen:///system", opener=refuse)
+    assert not connection.alive()
+    connection.start()
+    assert not connection.connected
+    assert connection.alive()
+    monkeypatch.setattr(module, "LONGEST_SILENCE_SECONDS", 0.0)
+    assert not connection.alive()
+    monkeypatch.undo()
+    connection.close()
+    assert not connection.alive()
