@@ -250,6 +250,22 @@ class VMSnapshotWithQuiesceNotSupported(XenError):
 
 
 @dataclass(eq=False)
+class VMCheckpointSuspendFailed(XenError):
+    """The machine could not be saved for a snapshot with its memory."""
+
+    code = "VM_CHECKPOINT_SUSPEND_FAILED"
+    vm: object
+
+
+@dataclass(eq=False)
+class VMCheckpointResumeFailed(XenError):
+    """The machine was saved for a snapshot and does not go on: it is suspended."""
+
+    code = "VM_CHECKPOINT_RESUME_FAILED"
+    vm: object
+
+
+@dataclass(eq=False)
 class VMBadPowerState(XenError):
     """The machine is not in a state in which this can be done. States are written with a small initial, as xapi
     does.

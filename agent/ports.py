@@ -415,6 +415,38 @@ class Domains(Protocol):
     def resume(self, vm: VM, paused: bool) -> None:
         """Go on from what suspend saved."""
 
+    def save_memory(self, vm: VM, snapshot: str) -> None:
+        """Suspend the running machine, and keep what it saved as the memory of the snapshot of this uuid.
+
+        OPERATION_NOT_ALLOWED where that cannot be kept; then the machine may be suspended all the same.
+        """
+
+    def settle_memory(self, snapshot: str) -> None:
+        """The snapshot is made and the machine goes on: nothing is left for the next start to undo."""
+
+    def drop_memory(self, snapshot: str) -> None:
+        """Delete the memory of a snapshot, or what was begun of it. None is no error."""
+
+    def ready_memory(self, vm: VM, snapshot: str, vbds: Sequence[VBD]) -> None:
+        """Make, and put aside, what the machine can go on from: the memory of a snapshot, with these disks.
+
+        OPERATION_NOT_ALLOWED where there is no such memory, or no room.
+        """
+
+    def put_memory(self, vm: VM) -> None:
+        """Make the halted machine a suspended one, which goes on from what was made ready for it."""
+
+    def drop_ready_memory(self, vm: VM) -> None:
+        """Delete what was made ready for the machine. None is no error."""
+
+    def recover_memories(self, find: Callable[[str], VM | None]) -> Collection[str]:
+        """Undo or finish what an earlier run left half done; `find` knows machines by uuid. Returns the uuids of the
+        snapshots that have a memory.
+
+        A machine that was saved for a snapshot which never came to be goes on; one that was being reverted has its
+        memory if it has the disks that go with it.
+        """
+
     def plug_vbd(self, vbd: VBD) -> None:
         """Give the running machine the disk."""
 

@@ -17,6 +17,7 @@ from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
 from drivers.guests import Guests
 from drivers.kernels import KernelFolder
+from drivers.memories import LIBVIRT_SAVES, MemoryFolder
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
@@ -54,7 +55,8 @@ def _xen(connection: Connection, state: Path) -> Machine:
     counters = XenCounters(xl, census, guests)
     guests.watch_domains(census.hurry)
     dumps, images = DumpFolder(LIBVIRT_FOLDER), KernelFolder(state.absolute() / "images")
-    domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images)
+    memories = MemoryFolder(state.absolute() / "memory", LIBVIRT_SAVES)
+    domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images, memories=memories)
     node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
     machine = _libvirt(connection, state, domains, counters, node)
     census.start()
@@ -95,7 +97,9 @@ def _simulated(connection: Connection, state: Path) -> Machine:
     vlans = PlayedVlans()
     dumps, images = DumpFolder(state / "dump"), KernelFolder(state.absolute() / "images")
     return Machine(
-        domains=SimulatedDomains(connection, dumps=dumps, images=images),
+        domains=SimulatedDomains(
+            connection, dumps=dumps, images=images, memories=MemoryFolder(state.absolute() / "memory")
+        ),
         storage=SimulatedStorage(connection, state),
         networks=LibvirtNetworks(connection, vlans),
         node=SimulatedNode(connection, vlans),

@@ -142,7 +142,7 @@ class DiskJournal:
             file.flush()
             os.fsync(file.fileno())
         new.rename(path)
-        _sync(self._folder)
+        sync_folder(self._folder)
 
     def _read(self) -> list[Operation]:
         if self._folder is None or not self._folder.is_dir():
@@ -159,7 +159,8 @@ class DiskJournal:
         return found
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

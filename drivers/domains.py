@@ -38,6 +38,7 @@ from drivers.connection import Connection
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.kernels import NO_KERNELS, KernelFolder
+from drivers.memories import NO_MEMORIES, MemoryFolder
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +78,13 @@ class LibvirtDomains:
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
         images: KernelFolder = NO_KERNELS,
+        memories: MemoryFolder = NO_MEMORIES,
     ) -> None:
         self._connection = connection
         self._kernel_folders = (*kernel_folders, *images.folders)
         self._images = images
         self._dumps = dumps
+        self._memories = memories
         self._watchers: list[Callable[[str | None], None]] = []
         self._registrations: list[int] = []
         connection.on_connect(self._register)
@@ -130,7 +133,8 @@ class LibvirtDomains:
         if state is PowerState.HALTED:
             # Shut off and active is a crashed domain that is kept for its admin, or one that is rebooting.
             active = bool(domain.isActive()) if active is None else active
-            if not active and domain.hasManagedSaveImage():
+            # Of a file that was put there while libvirt ran, the Xen driver (9.0.0) tells nothing; its start knows it.
+            if not active and (domain.hasManagedSaveImage() or self._memories.saved(domain.name()) is not None):
                 return PowerState.SUSPENDED
         return state
 
@@ -432,6 +436,80 @@ class LibvirtDomains:
         with self._acting(vm, PowerState.SUSPENDED, long=True) as domain:
             self._boot(domain, paused=paused or cap is not None)
         self._limit(vm, paused=paused)
+
+    # --- snapshots with memory
+
+    def save_memory(self, vm: VM, snapshot: str) -> None:
+        """Suspend the running machine, and keep what it saved as the memory of a snapshot."""
+        self._memories.begin(snapshot, vm.uuid)
+        self.suspend(vm)
+        with self._acting(vm, PowerState.SUSPENDED, long=True) as domain:
+            saved = self._memories.saved(domain.name())
+            if saved is None:
+                raise OperationNotAllowed("libvirt keeps the memory of this machine where nobody finds it")
+            self._memories.keep(snapshot, saved)
+
+    def settle_memory(self, snapshot: str) -> None:
+        """The snapshot is made, and the machine goes on."""
+        self._memories.settle(snapshot)
+
+    def drop_memory(self, snapshot: str) -> None:
+        """Delete the memory of a snapshot."""
+        self._memories.drop(snapshot)
+
+    def ready_memory(self, vm: VM, snapshot: str, vbds: Sequence[VBD]) -> None:
+        """Make what the machine is to go on from: the memory of a snapshot, with these disks."""
+        self.define(vm)
+        with translated(vm, connection=self._connection):
+            domain = self._find(self._connection.handle, vm.uuid)
+            name = vm.uuid if domain is None else domain.name()
+        self._memories.make_ready(snapshot, vm.uuid, name, vbds)
+
+    def put_memory(self, vm: VM) -> None:
+        """Make the halted machine one that is suspended, with what was made ready for it."""
+        with self._acting(vm, PowerState.HALTED) as domain:
+            self._memories.put(vm.uuid, domain.name())
+
+    def drop_ready_memory(self, vm: VM) -> None:
+        """Delete what was made ready for the machine."""
+        self._memories.drop_ready(vm.uuid)
+
+    def recover_memories(self, find: Callable[[str], VM | None]) -> Collection[str]:
+        """Undo or finish what an earlier run left half done. Returns the snapshots that have a memory."""
+        for snapshot, machine in self._memories.begun().items():
+            vm = find(machine)
+            with translated(vm, connection=self._connection):
+                state = self._state(self._find(self._connection.handle, machine))
+            if vm is not None and state is PowerState.SUSPENDED:
+                log.warning("%r was saved for a snapshot when the agent ended: it goes on", vm)
+                self.resume(vm, False)
+            self._memories.settle(snapshot)
+        for machine in self._memories.waiting():
+            vm = find(machine)
+            if vm is not None and self._fits(vm):
+                self.put_memory(vm)
+            self._memories.drop_ready(machine)
+        kept = set()
+        for snapshot in self._memories.kept():
+            vm = find(snapshot)
+            if vm is not None and vm.is_a_snapshot:
+                kept.add(snapshot)
+            else:
+                self._memories.drop(snapshot)
+        return kept
+
+    def _fits(self, vm: VM) -> bool:
+        """Whether what was made ready for a halted machine has the disks that the machine has."""
+        with translated(vm, connection=self._connection):
+            domain = self._find(self._connection.handle, vm.uuid)
+            if domain is None or self._state(domain) is not PowerState.HALTED:
+                return False
+        places = {xml_devices.userdevice_of(xml.device_name(vbd)): vbd.VDI for vbd in vm.VBDs}
+        for target, source in self._memories.sources(vm.uuid).items():
+            vdi = places.get(xml_devices.userdevice_of(target))
+            if source != ("" if vdi is None else vdi.location):
+                return False
+        return True
 
     # --- devices of a running machine
 

@@ -30,6 +30,7 @@ from drivers.connection import Connection
 from drivers.domains import ALIVE, DEFINITION, LibvirtDomains
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.kernels import NO_KERNELS, KernelFolder
+from drivers.memories import NO_MEMORIES, MemoryFolder
 from drivers.simulated_host import NOT_RESETTABLE
 
 PLAYED_DUMP = b"\x7fELF\x02\x01\x01" + bytes(1017)
@@ -122,8 +123,9 @@ class SimulatedDomains(LibvirtDomains):
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
         images: KernelFolder = NO_KERNELS,
+        memories: MemoryFolder = NO_MEMORIES,
     ) -> None:
-        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images)
+        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images, memories=memories)
         self.failures = FailurePlan()
         self._overlays: dict[str, _Overlay] = {}
         self._changing = threading.RLock()
@@ -243,6 +245,25 @@ class SimulatedDomains(LibvirtDomains):
                 overlay = self._overlay(domain)
                 if saved is not None:
                     overlay.devices = saved.devices
+
+    def save_memory(self, vm: VM, snapshot: str) -> None:
+        """Suspend the running machine, and keep its XML, which is all the memory it has."""
+        with self._changing:
+            with self._acting(vm, PowerState.RUNNING) as domain:
+                text = etree.tostring(self._tree(domain), encoding="unicode")
+            self._memories.begin(snapshot, vm.uuid)
+            self.suspend(vm)
+            self._memories.write(snapshot, text)
+
+    def put_memory(self, vm: VM) -> None:
+        """Make the halted machine one that is suspended: restored and saved again, of which nobody sees the middle."""
+        ready = self._memories.ready(vm.uuid)
+        with self._changing, self._acting(vm, PowerState.HALTED) as domain:
+            self._connection.handle.restore(str(ready))
+            devices = [item for item in super()._tree(domain).iterfind("devices/*") if item.tag in PLUGGED]
+            domain.managedSave(0)
+            self._overlays[vm.uuid] = _Overlay("", devices)
+        self._memories.drop_ready(vm.uuid)
 
     # --- devices and shares of a running machine
 

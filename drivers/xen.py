@@ -27,6 +27,7 @@ from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.guests import Guests
 from drivers.kernels import NO_KERNELS, KernelFolder
+from drivers.memories import NO_MEMORIES, MemoryFolder
 from drivers.xl import Xl, XlDomain
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,9 @@ class XenDomains(LibvirtDomains):
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
         images: KernelFolder = NO_KERNELS,
+        memories: MemoryFolder = NO_MEMORIES,
     ) -> None:
-        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images)
+        super().__init__(connection, kernel_folders=kernel_folders, dumps=dumps, images=images, memories=memories)
         self._xl = xl
         self._census = census
         self._guests = guests

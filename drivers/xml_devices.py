@@ -164,6 +164,17 @@ def _merge_disk(vbd: VBD, disk: etree._Element) -> None:
             drop(disk, "readonly")
 
 
+def refill(vbd: VBD, disk: etree._Element) -> None:
+    """Let a disk of a domain that was saved be the one that the VBD names; all else of it stays.
+
+    VALUE_NOT_SUPPORTED for none, which only the drive of an HVM guest can have.
+    """
+    source, form = _medium(vbd)
+    if not source and disk.get("device") != "cdrom":
+        raise ValueNotSupported("VDI", vbd.VDI or "OpaqueRef:NULL", "the machine was saved with a medium in this place")
+    _fill(disk, source, form)
+
+
 def apply_disks(vm: VM, root: etree._Element) -> None:
     """Make the disks of the definition those of the machine; floppies and passed-through units stay."""
     devices = child(root, "devices")

@@ -75,6 +75,10 @@ class FakeDomains(Failing):
         self.known: dict[str, SeenDomain] = {}
         self.saved: set[str] = set()
         self.images: dict[str, bytes] = {}
+        self.memories: dict[str, str] = {}
+        """Snapshots with memory, and whose it is."""
+        self.ready: dict[str, list[str]] = {}
+        """Machines that something was made ready for, and the disks it has."""
         self.dumps: list[SeenDump] = []
         self.domids = itertools.count(1)
         self.changed: Callable[[str | None], None] = lambda uuid: None
@@ -139,6 +143,37 @@ class FakeDomains(Failing):
     def resume(self, vm: VM, paused: bool) -> None:
         self._move("resume", vm, PowerState.SUSPENDED, PowerState.PAUSED if paused else PowerState.RUNNING)
         self.known[vm.uuid] = replace(self.known[vm.uuid], domid=next(self.domids))
+
+    def save_memory(self, vm: VM, snapshot: str) -> None:
+        self.suspend(vm)
+        self.meet("save_memory")
+        self.memories[snapshot] = vm.uuid
+
+    def settle_memory(self, snapshot: str) -> None:
+        self.meet("settle_memory")
+
+    def drop_memory(self, snapshot: str) -> None:
+        self.meet("drop_memory")
+        self.memories.pop(snapshot, None)
+
+    def ready_memory(self, vm: VM, snapshot: str, vbds: Sequence[VBD]) -> None:
+        self.meet("ready_memory")
+        assert self.memories[snapshot] == vm.uuid
+        self.ready[vm.uuid] = [vbd.VDI.location for vbd in vbds if vbd.VDI is not None]
+
+    def put_memory(self, vm: VM) -> None:
+        self.meet("put_memory")
+        self._require(vm, PowerState.HALTED)
+        del self.ready[vm.uuid]
+        self.known[vm.uuid] = replace(self.known[vm.uuid], power_state=PowerState.SUSPENDED)
+
+    def drop_ready_memory(self, vm: VM) -> None:
+        self.meet("drop_ready_memory")
+        self.ready.pop(vm.uuid, None)
+
+    def recover_memories(self, find: Callable[[str], VM | None]) -> Collection[str]:
+        self.meet("recover_memories")
+        return list(self.memories)
 
     def plug_vbd(self, vbd: VBD) -> None:
         self.meet("plug_vbd")

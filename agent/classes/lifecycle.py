@@ -46,6 +46,7 @@ LIFE: dict[VmOperation, tuple[PowerState, ...]] = {
     VmOperation.CLONE: (H,),
     VmOperation.COPY: (H,),
     VmOperation.SNAPSHOT: (H, R, P),
+    VmOperation.CHECKPOINT: (R,),
     VmOperation.REVERT: (H,),
     VmOperation.PROVISION: (H,),
     VmOperation.MAKE_INTO_TEMPLATE: (H,),
@@ -108,6 +109,16 @@ def small(state: PowerState) -> str:
     return state.value[0].lower() + state.value[1:]
 
 
+def _state(vm: m.VM) -> PowerState:
+    """The state that counts: a snapshot is as halted as can be, also one with memory, which is shown as suspended."""
+    return H if vm.is_a_snapshot else vm.power_state
+
+
+def is_suspended(vm: m.VM) -> bool:
+    """Whether the machine is to go on from its disks as they are now."""
+    return _state(vm) is S
+
+
 def _of_kind(vm: m.VM) -> frozenset[VmOperation]:
     """The operations that this kind of machine has at all."""
     if vm.foreign:
@@ -147,8 +158,8 @@ def require(vm: m.VM, operation: VmOperation) -> None:
     if operation in vm.blocked_operations:
         raise OperationBlocked(vm, vm.blocked_operations[operation])
     states = LIFE[operation]
-    if vm.power_state not in states:
-        raise VMBadPowerState(vm, ", ".join(small(state) for state in states), small(vm.power_state))
+    if (actual := _state(vm)) not in states:
+        raise VMBadPowerState(vm, ", ".join(small(state) for state in states), small(actual))
 
 
 @cache
@@ -163,7 +174,7 @@ def _allowed(of_kind: frozenset[VmOperation], state: PowerState, busy: bool) -> 
 
 def derive_vm(vm: m.VM) -> None:
     """allowed_operations of a machine and of its devices."""
-    allowed = _allowed(_of_kind(vm), vm.power_state, bool(vm.current_operations))
+    allowed = _allowed(_of_kind(vm), _state(vm), bool(vm.current_operations))
     blocked = vm.blocked_operations
     vm.allowed_operations = tuple(each for each in allowed if each not in blocked) if blocked else allowed
     for vbd in vm.VBDs:
@@ -207,7 +218,7 @@ def derive_vif(vif: m.VIF) -> None:
 
 def vdi_in_use(vdi: m.VDI) -> bool:
     """Whether a running, paused or suspended machine has the disk, or its content is on its way in or out."""
-    return vdi_held(vdi) or any(vbd.currently_attached or vbd.VM.power_state is S for vbd in vdi.VBDs)
+    return vdi_held(vdi) or any(vbd.currently_attached or is_suspended(vbd.VM) for vbd in vdi.VBDs)
 
 
 def vdi_held(vdi: m.VDI) -> bool:

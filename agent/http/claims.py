@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from agent.call import Call
 from agent.classes import VDI
-from agent.classes.enums import PowerState, VbdMode, VdiOperation, VmOperation
+from agent.classes.enums import VbdMode, VdiOperation, VmOperation
+from agent.classes.lifecycle import is_suspended
 from agent.errors import HandleInvalid, OperationNotAllowed, VdiInUse, VdiMissing, VdiReadonly
 from agent.messages.vdi_chains import require_attached, require_managed, require_own
 
@@ -66,7 +67,7 @@ def _require_free(call: Call, vdi: VDI, *, replaced: bool) -> None:
         if vbd.mode is VbdMode.RO and not replaced:
             continue
         busy = vbd.current_operations or not GETTING.isdisjoint(vbd.VM.current_operations.values())
-        if vbd.currently_attached or busy or vbd.VM.power_state is PowerState.SUSPENDED:
+        if vbd.currently_attached or busy or is_suspended(vbd.VM):
             raise VdiInUse(vdi, wanted)
     if set(vdi.current_operations.values()) - (frozenset() if replaced else READ_BESIDE):
         raise VdiInUse(vdi, wanted)

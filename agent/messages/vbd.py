@@ -10,7 +10,7 @@ from agent.call import Call
 from agent.classes import VBD, VDI, VBDMetrics
 from agent.classes.devices import PLACES, name_of, number_of
 from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType, VdiOperation
-from agent.classes.lifecycle import small, vdi_held
+from agent.classes.lifecycle import is_suspended, small, vdi_held
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
@@ -93,7 +93,7 @@ def require_vdi_free(vbd: VBD) -> None:
         return
     for other in vdi.VBDs:
         writes = other.mode is VbdMode.RW or vbd.mode is VbdMode.RW
-        held = other.currently_attached or other.VM.power_state is PowerState.SUSPENDED
+        held = other.currently_attached or is_suspended(other.VM)
         if other is not vbd and other.VM is not vbd.VM and held and writes:
             raise VdiInUse(vdi, "attach")
 
@@ -180,7 +180,7 @@ def _is_in_the_guest(drive: VBD) -> bool:
 
 
 def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
-    if vbd.VM.power_state is PowerState.SUSPENDED:
+    if is_suspended(vbd.VM):
         states = ", ".join(small(state) for state in (PowerState.HALTED, PowerState.RUNNING, PowerState.PAUSED))
         raise VMBadPowerState(vbd.VM, states, small(PowerState.SUSPENDED))
     if vdi is not None:

@@ -102,6 +102,7 @@ def destroy(call: Call, self: VM) -> None:
             take_out(call, self)
         else:
             call.store.destroy(self)
+    call.domains.drop_memory(self.uuid)
 
 
 @message(VM)
@@ -118,7 +119,8 @@ def set_is_a_template(call: Call, self: VM, value: bool) -> None:
     call.domains.define(self)  # first: what the hypervisor refuses stays a template
     with call.store.transaction():
         self.is_a_template = self.is_a_snapshot = self.is_default_template = False
-        self.ours = True
+        self.power_state, self.ours = PowerState.HALTED, True
+    call.domains.drop_memory(self.uuid)
 
 
 # --- power

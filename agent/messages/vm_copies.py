@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from agent.call import Call
 from agent.classes import SR, VBD, VDI, VIF, VM, VBDMetrics, VIFMetrics
@@ -20,6 +21,8 @@ from agent.classes.lifecycle import require
 from agent.errors import (
     InvalidValue,
     OperationNotAllowed,
+    VMCheckpointResumeFailed,
+    VMCheckpointSuspendFailed,
     VMRequiresSR,
     VMSnapshotWithQuiesceNotSupported,
     XenError,
@@ -64,7 +67,7 @@ def copy(call: Call, vm: VM, new_name: str, sr: SR | None) -> VM:
 
 
 def _copy(call: Call, vm: VM, new_name: str, sr: SR | None, *, whole: bool) -> VM:
-    with _disks(call, vm, sr, snapshot=False, whole=whole) as disks, call.store.transaction():
+    with _disks(call, vm, sr, whole=whole) as disks, call.store.transaction():
         made = _twin(call, vm, new_name, disks)
         made.is_a_template = vm.is_a_template and not vm.is_a_snapshot
         if vm.is_default_template:
@@ -88,12 +91,75 @@ def snapshot(call: Call, vm: VM, new_name: str, ignore_vdis: tuple[VDI, ...] = (
     """
     require(vm, VmOperation.SNAPSHOT)
     state = vm.power_state
-    with _disks(call, vm, None, snapshot=True, ignored=ignore_vdis) as disks, call.store.transaction():
-        made = _twin(call, vm, new_name, disks, keep_cards=True)
-        made.is_a_snapshot = made.is_a_template = True
-        made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
-        made.snapshot_info = {"power-state-at-snapshot": state.value, "disk-snapshot-type": "crash_consistent"}
+    with (
+        _disks(call, vm, None, still=_standing_still(call, vm), ignored=ignore_vdis) as disks,
+        call.store.transaction(),
+    ):
+        return _snapshot(call, vm, new_name, disks, state)
+
+
+def _snapshot(call: Call, vm: VM, new_name: str, disks: list[Copied], state: PowerState, uuid: str = "") -> VM:
+    """The snapshot of a machine that was in this state. In a transaction."""
+    made = _twin(call, vm, new_name, disks, keep_cards=True, uuid=uuid)
+    made.is_a_snapshot = made.is_a_template = True
+    made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
+    made.snapshot_info = {"power-state-at-snapshot": state.value, "disk-snapshot-type": "crash_consistent"}
     return made
+
+
+@message(VM, role=POWER_ADMIN, operation=VmOperation.CHECKPOINT.value)
+def checkpoint(call: Call, vm: VM, new_name: str) -> VM:
+    """Keep a running machine as it is now with its memory: its fields, its disks, and all that runs in it.
+
+    It is suspended for as long as that takes, and goes on. A revert to the snapshot ends suspended, and resume lets it
+    go on from then. VM_CHECKPOINT_SUSPEND_FAILED where it cannot be saved; VM_CHECKPOINT_RESUME_FAILED where it does
+    not go on, and then it is suspended, with nothing lost and no snapshot.
+    """
+    require(vm, VmOperation.CHECKPOINT)
+    uuid = str(uuid4())
+    try:
+        with (
+            _disks(call, vm, None, still=_asleep(call, vm, uuid)) as disks,
+            call.store.transaction(),
+        ):
+            made = _snapshot(call, vm, new_name, disks, PowerState.RUNNING, uuid)
+            made.power_state = PowerState.SUSPENDED
+    except BaseException:
+        call.domains.drop_memory(uuid)
+        raise
+    call.domains.settle_memory(uuid)
+    return made
+
+
+@contextmanager
+def _asleep(call: Call, vm: VM, snapshot: str) -> Iterator[None]:
+    """The machine is suspended meanwhile, its memory kept for the snapshot. It goes on even if what was done failed."""
+    try:
+        with acting(call, vm):
+            call.domains.save_memory(vm, snapshot)
+    except XenError as error:
+        if vm.power_state is PowerState.SUSPENDED:
+            _wake(call, vm)
+        log.warning("%r cannot be saved for a snapshot with memory: %s", vm, error)
+        raise VMCheckpointSuspendFailed(vm) from error
+    try:
+        yield
+    except BaseException:
+        with suppress(XenError):  # the first error is the one to tell
+            _wake(call, vm)
+        raise
+    _wake(call, vm)
+
+
+def _wake(call: Call, vm: VM) -> None:
+    if vm.power_state is not PowerState.SUSPENDED:  # its plug was pulled meanwhile
+        return
+    try:
+        with acting(call, vm):
+            call.domains.resume(vm, False)
+    except XenError as error:
+        log.error("%r was saved for a snapshot and cannot go on: %s", vm, error)
+        raise VMCheckpointResumeFailed(vm) from error
 
 
 @message(VM, role=POWER_ADMIN)
@@ -128,7 +194,8 @@ def _go_on(call: Call, vm: VM) -> None:
 
 @message(VM, role=POWER_ADMIN, operation=VmOperation.REVERT.value)
 def revert(call: Call, snapshot: VM) -> None:
-    """Make the machine of this snapshot what it was: its fields, and its disks' content. It ends halted.
+    """Make the machine of this snapshot what it was: its fields, and its disks' content. It ends halted, or suspended
+    where the snapshot has the memory of it.
 
     A running machine is shut down the hard way first. Disks that it has got since stay with it. OPERATION_NOT_ALLOWED
     where the machine is gone.
@@ -137,7 +204,11 @@ def revert(call: Call, snapshot: VM) -> None:
     vm = snapshot.snapshot_of
     if vm is None:
         raise OperationNotAllowed("the machine of this snapshot is gone: clone the snapshot instead")
-    with _disks(call, snapshot, None, snapshot=False) as disks:
+    with_memory = snapshot.power_state is PowerState.SUSPENDED
+    with (
+        _disks(call, snapshot, None) as disks,
+        _memory_ready(call, vm, snapshot, disks) if with_memory else nullcontext(),
+    ):
         if vm.power_state is not PowerState.HALTED:
             # Only now: a machine is not stopped for copies that then fail.
             require(vm, VmOperation.HARD_SHUTDOWN)
@@ -151,6 +222,8 @@ def revert(call: Call, snapshot: VM) -> None:
             for disk in disks:
                 if disk.vdi is not None:
                     _swap(call, vm, disk, disk.vdi)
+                elif with_memory:
+                    _put_back_medium(call, vm, disk)
             for vdi in needed:
                 hide(vdi)
             for name, field in VM.fields.items():
@@ -159,9 +232,33 @@ def revert(call: Call, snapshot: VM) -> None:
 
         for error in replace(call, old, go_back):
             log.warning("a disk of %r, of which nobody makes use any more, cannot be deleted: %s", vm, error)
+    if with_memory:
+        with acting(call, vm):
+            call.domains.put_memory(vm)
     call.observer.redefine(vm)
     for parent in parents:
         tidy(call, parent)
+
+
+@contextmanager
+def _memory_ready(call: Call, vm: VM, snapshot: VM, disks: list[Copied]) -> Iterator[None]:
+    """What the machine is to go on from is there, and no longer if what is done meanwhile fails."""
+    loose = [_disk_like(vm, disk) for disk in disks]
+    call.domains.ready_memory(vm, snapshot.uuid, loose)
+    try:
+        yield
+    except BaseException:
+        call.domains.drop_ready_memory(vm)
+        raise
+
+
+def _put_back_medium(call: Call, vm: VM, drive: Copied) -> None:
+    """Let the drive have the medium that the guest knows to be in it."""
+    for vbd in vm.VBDs:
+        if vbd.userdevice == drive.vbd.userdevice:
+            vbd.VDI, vbd.empty = drive.vbd.VDI, drive.vbd.VDI is None
+            return
+    _add_disk(call, vm, drive)
 
 
 def _replaced(vm: VM, disks: list[Copied]) -> list[VDI]:
@@ -278,9 +375,17 @@ def _storage_of(call: Call, vm: VM, uuid: str) -> SR:
 
 @contextmanager
 def _disks(
-    call: Call, vm: VM, sr: SR | None, *, snapshot: bool, whole: bool = False, ignored: tuple[VDI, ...] = ()
+    call: Call,
+    vm: VM,
+    sr: SR | None,
+    *,
+    still: AbstractContextManager[None] | None = None,
+    whole: bool = False,
+    ignored: tuple[VDI, ...] = (),
 ) -> Iterator[list[Copied]]:
-    """Copies of the machine's disks; deleted again if what is made of them fails."""
+    """Copies of the machine's disks; deleted again if what is made of them fails. They are snapshots where the machine
+    is kept `still` for them.
+    """
     vbds = [vbd for vbd in vm.VBDs if vbd.VDI is None or vbd.VDI not in ignored]
     in_all = sum(vbd.VDI.virtual_size for vbd in vbds if vbd.VDI is not None and vbd.type is VbdType.DISK) or 1
     copied: list[Copied] = []
@@ -290,14 +395,14 @@ def _disks(
         return lambda part: call.progress((before + part * size) / in_all)
 
     try:
-        with _standing_still(call, vm) if snapshot else nullcontext():
+        with still or nullcontext():
             for vbd in vbds:
                 vdi = vbd.VDI
                 if vdi is None or vbd.type is VbdType.CD:
                     copied.append(Copied(vbd, None))
                     continue
                 progress = progress_of(vdi.virtual_size, done)
-                made = duplicate(call, vdi, sr or vdi.SR, progress, snapshot=snapshot, whole=whole)
+                made = duplicate(call, vdi, sr or vdi.SR, progress, snapshot=still is not None, whole=whole)
                 copied.append(Copied(vbd, made))
                 done += vdi.virtual_size
         yield copied
@@ -322,7 +427,7 @@ def _delete(call: Call, vdis: list[VDI]) -> None:
         tidy(call, vdi.parent)
 
 
-def _twin(call: Call, vm: VM, new_name: str, disks: list[Copied], *, keep_cards: bool = False) -> VM:
+def _twin(call: Call, vm: VM, new_name: str, disks: list[Copied], *, keep_cards: bool = False, uuid: str = "") -> VM:
     """A new machine with the fields of another, the given disks, and cards on the same networks. In a transaction."""
     values = {
         name: vm.__dict__[name]
@@ -330,6 +435,7 @@ def _twin(call: Call, vm: VM, new_name: str, disks: list[Copied], *, keep_cards:
         if field.qualifier in (Qualifier.RW, Qualifier.CONSTRUCTOR) and name not in NOT_COPIED
     }
     made = VM(**values, name_label=new_name)
+    made.uuid = uuid or made.uuid
     made.ours = True
     made.is_default_template = False
     call.store.add(made)
@@ -357,9 +463,16 @@ def _twin(call: Call, vm: VM, new_name: str, disks: list[Copied], *, keep_cards:
 
 def _add_disk(call: Call, vm: VM, disk: Copied) -> None:
     """Give a machine a disk like another's, with the copy of its VDI or, for a drive, the same medium."""
+    vbd = _disk_like(vm, disk)
+    vbd.metrics = call.store.add(VBDMetrics())
+    call.store.add(vbd)
+
+
+def _disk_like(vm: VM, disk: Copied) -> VBD:
+    """A loose disk of the machine like another's."""
     original = disk.vbd
     vdi = disk.vdi if original.type is VbdType.DISK else original.VDI
-    vbd = VBD(
+    return VBD(
         VM=vm,
         VDI=vdi,
         device=original.device,
@@ -371,5 +484,3 @@ def _add_disk(call: Call, vm: VM, disk: Copied) -> None:
         empty=vdi is None,
         other_config=original.other_config,
     )
-    vbd.metrics = call.store.add(VBDMetrics())
-    call.store.add(vbd)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from time import monotonic
 
 from agent.classes import VM, CpuPool, Host, Pool
+from agent.classes.enums import PowerState
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
@@ -44,6 +45,7 @@ class Observer:
         self._cpu_pools = threading.RLock()
         """Held from a look at the CPU pools, or a change of them, until it is noted."""
         self._cpu_pools_to_start = True
+        self._memories_to_recover = True
         self._measured = 0.0
         self._measuring: Future[None] | None = None
         self._stop = threading.Event()
@@ -210,6 +212,7 @@ class Observer:
             ("devices", lambda: devices.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
+            ("saved memory", self._recover_memories),
             ("CPU pools", self._resync_cpu_pools),
             ("security", lambda: security.note(self._store, self._machine.node.control.security())),
             ("kernels", self._drop_kernels),
@@ -256,6 +259,18 @@ class Observer:
         """Remove kernels that clients sent and no machine names any more."""
         named = {path.removeprefix("file://") for vm in self._store.all(VM) for path in (vm.PV_kernel, vm.PV_ramdisk)}
         self._machine.domains.drop_images(named)
+
+    def _recover_memories(self) -> None:
+        """Once: finish what was begun with the memory of machines; snapshots that have one are shown as suspended."""
+        if not self._memories_to_recover:
+            return
+        kept = self._machine.domains.recover_memories(lambda uuid: self._store.known(VM, uuid))
+        self._memories_to_recover = False
+        with self._store.transaction(wait=False):
+            for uuid in kept:
+                snapshot = self._store.known(VM, uuid)
+                if snapshot is not None:
+                    snapshot.power_state = PowerState.SUSPENDED
 
     def _resync_cpu_pools(self) -> None:
         self.refresh_cpu_pools()

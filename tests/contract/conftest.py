@@ -23,6 +23,7 @@ from drivers.census import Census
 from drivers.connection import Connection
 from drivers.domains import LibvirtDomains
 from drivers.guests import Guests
+from drivers.memories import MemoryFolder
 from drivers.simulator import SimulatedDomains
 from drivers.xen import XenDomains
 from tests.contract import real_xen as real
@@ -87,12 +88,19 @@ class Bench:
         return seen
 
 
+def _memories(xen: FakeXen, folder: Path) -> MemoryFolder:
+    """Where memory is kept, and where the library keeps that of suspended machines."""
+    xen.saves = folder / "saves"
+    xen.saves.mkdir()
+    return MemoryFolder(folder / "memory", xen.saves)
+
+
 @contextmanager
 def fake_xen(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterator[Bench]:
     """Calls to a libvirt that answers as its Xen driver was seen to."""
     xen = FakeXen(mocker)
     connection = Connection("xen:///system", opener=lambda uri: xen.connection)
-    domains = LibvirtDomains(connection)
+    domains = LibvirtDomains(connection, memories=_memories(xen, folder))
     connection.start()
     yield Bench(domains, machines, xen.define, lambda uuid: xen.domains[uuid].XMLDesc(2))
     connection.close()
@@ -105,7 +113,7 @@ def fake_xen_with_xl(machines: Machines, folder: Path, mocker: MockerFixture) ->
     xl = FakeXl(xen)
     census = Census(xl, period_seconds=0.05)
     connection = Connection("xen:///system", opener=lambda uri: xen.connection)
-    domains = XenDomains(connection, xl, census, Guests())
+    domains = XenDomains(connection, xl, census, Guests(), memories=_memories(xen, folder))
     connection.start()
     census.start()
     yield Bench(domains, machines, xen.define, lambda uuid: xen.domains[uuid].XMLDesc(2))
@@ -118,7 +126,7 @@ def simulator(machines: Machines, folder: Path, mocker: MockerFixture) -> Iterat
     """libvirt's own test hypervisor. A file names it, so that its state is nobody else's."""
     (folder / "node.xml").write_text("<node/>")
     connection = Connection(f"test://{folder}/node.xml")
-    domains = SimulatedDomains(connection)
+    domains = SimulatedDomains(connection, memories=MemoryFolder(folder / "memory"))
     connection.start()
     yield Bench(
         domains,

@@ -7,8 +7,10 @@ told to fail, to hang and to lie. What the driver was seen to do is in the comme
 from __future__ import annotations
 
 import copy
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -26,6 +28,7 @@ LIBXL, GENERIC, RPC = libvirt.VIR_FROM_LIBXL, libvirt.VIR_FROM_DOM, libvirt.VIR_
 CONTROL_DOMAIN = """<domain type='xen' id='0'><name>Domain-0</name><uuid>00000000-0000-0000-0000-000000000000</uuid>
 <memory unit='KiB'>1048576</memory><currentMemory unit='KiB'>1048576</currentMemory><vcpu>2</vcpu>
 <os><type arch='x86_64' machine='xenpv'>linux</type></os><devices/></domain>"""
+MEMORY = b"what libxl saved of a guest" * 1000
 UNDER = {"disk": ("target", "dev"), "interface": ("mac", "address")}
 NO_RESET = "internal error: Unable to reset PCI device {}: no FLR, PM reset or bus reset available"
 PCI_IN_USE = "Requested operation is not valid: PCI device {} is in use by driver xenlight, domain {}"
@@ -114,7 +117,28 @@ class FakeDomain:
 
     def managedSaveRemove(self, flags: int = 0) -> int:
         self.saved = False
+        if self.xen.saves is not None:
+            self._saved_as().unlink()
         return 0
+
+    def _saved_as(self) -> Path:
+        """Where a suspended domain is kept, if that is played."""
+        assert self.xen.saves is not None
+        return Path(self.xen.saves, f"{self.mock.name()}.save")
+
+    def _restored(self) -> etree._Element | None:
+        """The domain of the file that is found at a start, whoever put it there; the file goes."""
+        if self.xen.saves is None or not self._saved_as().exists():
+            return None
+        magic, version, length = struct.unpack("=16sII40x", self._saved_as().read_bytes()[:64])
+        assert (magic, version) == (b"libvirt-xml\n \0 \r", 2)
+        data = self._saved_as().read_bytes()[64:]
+        assert data[length - 1 :] == b"\0" + MEMORY
+        root = etree.fromstring(data[: length - 1])
+        assert self.definition is not None
+        assert [root.findtext(tag) for tag in ("name", "uuid")] == [self.mock.name(), self.mock.UUIDString()]
+        self._saved_as().unlink()
+        return root
 
     def createWithFlags(self, flags: int = 0) -> int:
         if self.live is not None:
@@ -126,7 +150,9 @@ class FakeDomain:
             words = f"internal error: libxenlight failed to create new domain '{self.mock.name()}'"
             raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
         self._prepare(pci_devices(self.definition))
-        self.live, self.started_with = copy.deepcopy(self.definition), copy.deepcopy(self.definition)
+        begins_as = self._restored()
+        self.live = copy.deepcopy(self.definition if begins_as is None else begins_as)
+        self.started_with = copy.deepcopy(self.live)
         self.live.set("id", str(self.xen.next_id()))
         for graphics in self.live.iterfind("devices/graphics"):
             graphics.set("port", "5900")
@@ -193,7 +219,11 @@ class FakeDomain:
         self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_STOPPED, 0)
 
     def managedSave(self, flags: int = 0) -> int:
-        self._require_running(libvirt.VIR_DOMAIN_RUNNING)
+        live = self._require_running(libvirt.VIR_DOMAIN_RUNNING)
+        if self.xen.saves is not None:
+            text = printed(live).encode() + b"\0"
+            head = struct.pack("=16sII40x", b"libvirt-xml\n \0 \r", 2, len(text))
+            self._saved_as().write_bytes(head + text + MEMORY)
         self.saved = True
         self.stop(4)
         return 0
@@ -377,6 +407,8 @@ class FakeXen:
         self.guests_keep_devices = False
         self.not_resettable = NOT_RESETTABLE
         self.bridges: dict[str, str] = {"default": "virbr0"}
+        self.saves: Path | None = None
+        """The folder of suspended domains, where that is played."""
         self._ids = 0
         self._callbacks: dict[int, tuple[int, Callable[..., None]]] = {}
         self.connection: Mock = mocker.create_autospec(libvirt.virConnect, instance=True)

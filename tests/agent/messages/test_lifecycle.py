@@ -37,6 +37,7 @@ PARAMS: dict[str, Callable[[VM], list[Any]]] = {
     "clone": lambda vm: ["copy"],
     "copy": lambda vm: ["copy", "OpaqueRef:NULL"],
     "snapshot": lambda vm: ["copy"],
+    "checkpoint": lambda vm: ["copy"],
     "send_sysrq": lambda vm: ["h"],
     "send_trigger": lambda vm: ["nmi"],
     "set_VCPUs_number_live": lambda vm: [1],
