@@ -107,6 +107,51 @@ class ValueNotSupported(XenError):
 
 
 @dataclass(eq=False)
+class NotImplementedHere(XenError):
+    """This host has nothing that could do it."""
+
+    code = "NOT_IMPLEMENTED"
+    function: str
+
+
+@dataclass(eq=False)
+class MessageRemoved(XenError):
+    """xapi has it no more either."""
+
+    code = "MESSAGE_REMOVED"
+
+
+@dataclass(eq=False)
+class FeatureRestricted(XenError):
+    """The host has no such feature."""
+
+    code = "FEATURE_RESTRICTED"
+
+
+@dataclass(eq=False)
+class LicenceRestriction(XenError):
+    """The host has no such feature, which xapi has where its licence says so. The code has Britain's spelling."""
+
+    code = "LICENCE_RESTRICTION"
+    feature: str
+
+
+@dataclass(eq=False)
+class InvalidUpdate(XenError):
+    """It is no update for this host."""
+
+    code = "INVALID_UPDATE"
+    info: str
+
+
+@dataclass(eq=False)
+class OpenvswitchNotActive(XenError):
+    """The networks of this host are bridges of the kernel."""
+
+    code = "OPENVSWITCH_NOT_ACTIVE"
+
+
+@dataclass(eq=False)
 class CreateUnspecifiedAttribute(XenError):
     """The record given to create lacks a field that has no default. The code is the original server's (xend)."""
 

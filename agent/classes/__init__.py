@@ -1,5 +1,6 @@
 """The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
 
+from agent.classes.absent import ABSENT
 from agent.classes.console import Console
 from agent.classes.cpu_pool import CpuPool
 from agent.classes.crashdump import Crashdump
@@ -35,6 +36,7 @@ from agent.classes.vtpm import VTPM
 from agent.classes.xs_policy import ACMPolicy, XSPolicy
 
 __all__ = [
+    "ABSENT",
     "DPCI",
     "DSCSI",
     "DSCSIHBA",

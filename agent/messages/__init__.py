@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent import classes
 from agent.messages import (
+    absent,
     bugreport,
     console,
     cpu_pool,
@@ -34,6 +35,7 @@ from agent.messages import (
 from agent.model.api import Api, seal
 
 VERBS = (
+    absent,
     bugreport,
     console,
     cpu_pool,

@@ -29,6 +29,8 @@ class Api:
 def seal(classes: ModuleType, verbs: Iterable[ModuleType]) -> Api:
     """Resolve and check every declaration of the module `classes` and of the verb modules, and make the table.
 
+    A verb module may have MESSAGES too, which are made already.
+
     TypeError, naming the declaration, for a field without a type, a bound field without its other end, a default of the
     wrong type, an unknown type or a missing docstring.
     """
@@ -45,6 +47,8 @@ def seal(classes: ModuleType, verbs: Iterable[ModuleType]) -> Api:
                     raise TypeError(f"{function.__qualname__} is a verb of {declared.of}, which is not declared")
                 made = messages.from_function(function, {}, records)
                 table[made.full_name] = _checked(made, by_name.get(made.class_name))
+        for made in getattr(module, "MESSAGES", ()):
+            table[made.full_name] = messages.with_records(made, records)
     return Api(by_name, dict(sorted(table.items())))
 
 
@@ -62,10 +66,11 @@ def _checked(message: Message, cls: type[Entity] | None) -> Message:
 
 
 def seal_classes(classes: ModuleType) -> dict[str, type[Entity]]:
-    """Resolve and check the classes alone."""
+    """Resolve and check the classes alone, of which the module may also have tuples."""
     by_name = {
         item.wire_name: item
-        for item in vars(classes).values()
+        for value in vars(classes).values()
+        for item in (value if isinstance(value, tuple) else (value,))
         if isinstance(item, type) and issubclass(item, Entity) and item is not Entity
     }
     for cls in by_name.values():
@@ -87,7 +92,7 @@ def _resolve(field: Field, hints: Mapping[str, Any]) -> None:
     hint = hints.get(field.name, hints.get(f"{field.name}_"))
     if hint is None:
         raise TypeError(f"{where} has no annotation")
-    if field.to:
+    if field.to and typing.get_origin(hint) is not typing.Annotated:
         absent: types.Type = Ref(field.to, nullable=True)
         field.type = Set(absent) if typing.get_origin(hint) is tuple else absent
     else:

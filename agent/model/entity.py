@@ -65,7 +65,7 @@ class Field:
     quiet: bool = False
     """Measured when read: a new value makes no event."""
     to: str = ""
-    """The wire name of the referenced class, for one that this build does not declare."""
+    """The wire name of the referenced class, for one that this build does not declare, or that only a table names."""
     role: Role | None = None
     """Who may change it; None: the role of the class."""
     setter: bool = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -179,6 +179,15 @@ def from_function(function: Callable[..., Any], names: Mapping[str, Any], record
         if declared.has_async is None
         else declared.has_async,
     )
+
+
+def with_records(made: Message, records: Mapping[str, Record]) -> Message:
+    """The message, with the fields of the records that it takes."""
+    params = (
+        replace(param, type=records[param.type.of]) if isinstance(param.type, Record) else param
+        for param in made.params
+    )
+    return replace(made, params=tuple(params))
 
 
 # --- what the fields alone say

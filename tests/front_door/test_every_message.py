@@ -11,6 +11,7 @@ import pytest
 import XenAPI
 
 from agent import messages
+from agent.classes import ABSENT
 from agent.messages.system import UNLISTED
 from agent.model import types
 from agent.model.messages import Kind, Message
@@ -21,6 +22,7 @@ NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MI
 WITHOUT_OBJECTS = {
     *("VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"),
     "VLAN",
+    *(cls.wire_name for cls in ABSENT),
 }
 """Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, no
 SCSI device is passed through to any, it has no security module, and no card that a VLAN could be on.
