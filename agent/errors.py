@@ -809,6 +809,37 @@ class PifIsPhysical(XenError):
 
 
 @dataclass(eq=False)
+class PifIsNotPhysical(XenError):
+    """The card is no piece of hardware, and only that can be a part of a bond."""
+
+    code = "PIF_IS_NOT_PHYSICAL"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifAlreadyBonded(XenError):
+    """The card is a part of a bond."""
+
+    code = "PIF_ALREADY_BONDED"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifBondNeedsMoreMembers(XenError):
+    """A bond has two cards or more."""
+
+    code = "PIF_BOND_NEEDS_MORE_MEMBERS"
+
+
+@dataclass(eq=False)
+class PifVlanStillExists(XenError):
+    """The card has a VLAN: remove that first."""
+
+    code = "PIF_VLAN_STILL_EXISTS"
+    PIF: object
+
+
+@dataclass(eq=False)
 class PifIsManagementInterface(XenError):
     """The host's own address is on this card."""
 
@@ -839,3 +870,61 @@ class NetworkContainsPif(XenError):
 
     code = "NETWORK_CONTAINS_PIF"
     pifs: object
+
+
+@dataclass(eq=False)
+class NetworkIncompatiblePurposes(XenError):
+    """The network is set aside for another service, which goes with no other."""
+
+    code = "NETWORK_INCOMPATIBLE_PURPOSES"
+    new_purpose: str
+    conflicting_purpose: str
+
+
+@dataclass(eq=False)
+class PifDoesNotAllowUnplug(XenError):
+    """A client has forbidden that the card is switched off: set_disallow_unplug."""
+
+    code = "PIF_DOES_NOT_ALLOW_UNPLUG"
+    PIF: object
+
+
+@dataclass(eq=False)
+class CannotPlugBondSlave(XenError):
+    """The card is one of a bond, which is plugged as a whole."""
+
+    code = "CANNOT_PLUG_BOND_SLAVE"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifUnmanaged(XenError):
+    """The addresses of the card are set up by the host's own network configuration: change them there."""
+
+    code = "PIF_UNMANAGED"
+    PIF: object
+
+
+@dataclass(eq=False)
+class MacStillExists(XenError):
+    """The host has the card, so it is shown."""
+
+    code = "MAC_STILL_EXISTS"
+    MAC: str
+
+
+@dataclass(eq=False)
+class NoSuchInterface(XenError):
+    """The host has no card of this name and hardware address."""
+
+    code = "COULD_NOT_FIND_NETWORK_INTERFACE_WITH_SPECIFIED_DEVICE_NAME_AND_MAC_ADDRESS"
+    device: str
+    mac: str
+
+
+@dataclass(eq=False)
+class DuplicatePifDeviceName(XenError):
+    """The card is shown as a PIF already."""
+
+    code = "DUPLICATE_PIF_DEVICE_NAME"
+    device: str

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Network
-from agent.classes.enums import DomainType, OnCrash, OnNormalExit, PowerState
+from agent.classes.enums import BondMode, DomainType, OnCrash, OnNormalExit, PowerState
 
 # --- what is seen
 
@@ -182,6 +182,24 @@ class SeenNetwork:
 
 
 @dataclass(frozen=True)
+class SeenBond:
+    """Cards of the host that act as one."""
+
+    mode: BondMode
+    """BALANCE_SLB for every mode that balances without the switch's help."""
+    slaves: Sequence[str]
+    """The names of the cards."""
+    primary: str = ""
+    """The card that is preferred; empty for none."""
+    links_up: int = 0
+    """How many of them have a link."""
+    properties: Mapping[str, str] = field(default_factory=dict)
+    """xapi's ``hashing_algorithm`` and ``lacp-time``, and ``mode``: what Linux calls a mode that xapi has no word
+    for.
+    """
+
+
+@dataclass(frozen=True)
 class SeenInterface:
     """A network card of the host."""
 
@@ -208,6 +226,12 @@ class SeenInterface:
     device_id: str = ""
     device_name: str = ""
     pci_bus_path: str = ""
+    up: bool = True
+    """Is it switched on, with or without a cable in it."""
+    bond: SeenBond | None = None
+    """Which cards it consists of, where it is a bond."""
+    virtual_functions: int = 0
+    """How many functions for guests the card could have (SR-IOV)."""
 
 
 @dataclass(frozen=True)
@@ -313,6 +337,19 @@ class SeenHost:
     boot_time: datetime
     uefi: bool = False
     """Whether an HVM guest can have UEFI firmware."""
+
+
+@dataclass(frozen=True)
+class WantedBond:
+    """A bond to make."""
+
+    members: Sequence[str]
+    """The names of the cards."""
+    mode: BondMode
+    properties: Mapping[str, str]
+    MAC: str
+    """Empty for that of the first card."""
+    bridge: str
 
 
 # --- what is measured
@@ -676,6 +713,24 @@ class Networks(Protocol):
 
     def destroy_vlan(self, device: str) -> None:
         """Remove what create_vlan returned. One that is gone is no error."""
+
+    def create_bond(self, bond: WantedBond, name: str = "") -> str:
+        """Make a bond of cards of the host, as a port of a bridge; they are ports of none any more. Returns the name of
+        what carries it, which is `name` where that is given.
+
+        VALUE_NOT_SUPPORTED for a mode or a property that the host's kernel does not have.
+        """
+
+    def change_bond(self, name: str, mode: BondMode, properties: Mapping[str, str]) -> None:
+        """Give a bond another mode and properties, with an interruption. VALUE_NOT_SUPPORTED likewise."""
+
+    def destroy_bond(self, name: str, homes: Mapping[str, str]) -> None:
+        """Remove what create_bond returned; each card becomes a port of the bridge that `homes` has for it. One that is
+        gone is no error.
+        """
+
+    def switch(self, device: str, *, up: bool) -> None:
+        """Switch a card of the host on or off. INVALID_VALUE if there is none of this name."""
 
 
 class CpuPools(Protocol):

@@ -21,7 +21,7 @@ from drivers.memories import LIBVIRT_SAVES, MemoryFolder
 from drivers.meters import SampledMeters
 from drivers.networks import LibvirtNetworks
 from drivers.node import LibvirtNode
-from drivers.simulated_host import PlayedVlans, SimulatedNode
+from drivers.simulated_host import PlayedNetwork, SimulatedNode
 from drivers.simulator import SimulatedDomains
 from drivers.storage import LibvirtStorage
 from drivers.xen import XenDomains
@@ -94,15 +94,15 @@ def _libvirt(
 
 
 def _simulated(connection: Connection, state: Path) -> Machine:
-    vlans = PlayedVlans()
+    network = PlayedNetwork()
     dumps, images = DumpFolder(state / "dump"), KernelFolder(state.absolute() / "images")
     return Machine(
         domains=SimulatedDomains(
             connection, dumps=dumps, images=images, memories=MemoryFolder(state.absolute() / "memory")
         ),
         storage=SimulatedStorage(connection, state),
-        networks=LibvirtNetworks(connection, vlans),
-        node=SimulatedNode(connection, vlans),
+        networks=LibvirtNetworks(connection, network.vlans, network.bonds, network.links),
+        node=SimulatedNode(connection, network),
         meters=SampledMeters(connection, None),
         close=connection.close,
         alive=connection.alive,

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.ports import SeenInterface
+from agent.classes.enums import BondMode
+from agent.ports import SeenBond, SeenInterface
+from drivers.netlink import IFF_UP
 from drivers.text import cleaned, content
 
 GUEST_END = re.compile(r"(vif|tap|vnet|veth)\d|.*-emu$")
@@ -21,6 +23,9 @@ GUEST_END = re.compile(r"(vif|tap|vnet|veth)\d|.*-emu$")
 
 _PCI_ADDRESS = re.compile(r"[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _ETHERNET = "1"
+_MODES = {"active-backup": BondMode.ACTIVE_BACKUP, "802.3ad": BondMode.LACP}
+"""The modes of bonds that xapi has a word for."""
+_HASHES = {"layer2": "src_mac", "layer3+4": "tcpudp_ports"}
 _SPEEDS = range(1, 10_000_000)
 
 
@@ -118,7 +123,7 @@ def interfaces(machine: Surroundings) -> list[SeenInterface]:
 
 
 def _can_carry_a_network(path: Path, numbers: Mapping[str, tuple[int, str]]) -> bool:
-    if path.name in numbers or (path / "bonding").is_dir():
+    if path.name in numbers or content(path / "bonding/slaves"):
         return True
     if GUEST_END.match(path.name) or content(path / "type") != _ETHERNET or not (path / "device").exists():
         return False
@@ -165,7 +170,40 @@ def _seen(
         device_id=device_id,
         device_name=device_name,
         pci_bus_path=bus_path,
+        up=bool(_flags(path) & IFF_UP),
+        bond=_bond(path),
+        virtual_functions=max(0, _number(path / "device/sriov_totalvfs")),
     )
+
+
+def _bond(path: Path) -> SeenBond | None:
+    """The bond that a card is. Of its settings, sysfs has the word and then the number."""
+    folder = path / "bonding"
+    slaves = [cleaned(name) for name in content(folder / "slaves").split()]
+    if not slaves:
+        return None
+    mode, policy, rate = (_word(folder / name) for name in ("mode", "xmit_hash_policy", "lacp_rate"))
+    properties = {}
+    if mode == "802.3ad":
+        properties = {"hashing_algorithm": _HASHES.get(policy, policy), "lacp-time": rate}
+    elif mode not in _MODES:
+        properties = {"mode": mode}
+    return SeenBond(
+        mode=_MODES.get(mode, BondMode.BALANCE_SLB),
+        slaves=slaves,
+        primary=cleaned(content(folder / "primary")),
+        links_up=sum(content(path.parent / slave / "carrier") == "1" for slave in slaves),
+        properties=properties,
+    )
+
+
+def _word(path: Path) -> str:
+    return cleaned(content(path).partition(" ")[0])
+
+
+def _flags(path: Path) -> int:
+    text = content(path / "flags").removeprefix("0x")
+    return int(text, 16) if re.fullmatch(r"[0-9a-f]{1,8}", text) else 0
 
 
 def _has_ipv4(machine: Surroundings, card: str) -> bool:

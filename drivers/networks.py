@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import libvirt
 from lxml import etree
 
 from agent.classes import Network
+from agent.classes.enums import BondMode
 from agent.errors import InvalidValue, UniquenessViolated
-from agent.ports import SeenNetwork
+from agent.ports import SeenNetwork, WantedBond
+from drivers.bonds import Bonds
 from drivers.connection import Connection
 from drivers.failures import translated
+from drivers.netlink import Links
 from drivers.text import cleaned
 from drivers.vlans import Vlans
 
@@ -31,9 +34,17 @@ _BRIDGE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 class LibvirtNetworks:
     """The port Networks over any libvirt connection."""
 
-    def __init__(self, connection: Connection, vlans: Vlans | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        vlans: Vlans | None = None,
+        bonds: Bonds | None = None,
+        links: Links | None = None,
+    ) -> None:
         self.connection = connection
         self._vlans = vlans or Vlans()
+        self._bonds = bonds or Bonds()
+        self._links = links or Links()
         self._naming = threading.Lock()
         """From finding a free name of a bridge until the network that has it is defined."""
 
@@ -85,6 +96,23 @@ class LibvirtNetworks:
     def destroy_vlan(self, device: str) -> None:
         """Remove a VLAN. One that is gone is no error."""
         self._vlans.destroy(device)
+
+    def create_bond(self, bond: WantedBond, name: str = "") -> str:
+        """Make a bond of cards of the host, as a port of a bridge. Returns the name of what carries it."""
+        with self._naming:
+            return self._bonds.create(bond, name)
+
+    def change_bond(self, name: str, mode: BondMode, properties: Mapping[str, str]) -> None:
+        """Give a bond another mode and properties."""
+        self._bonds.change(name, mode, properties)
+
+    def destroy_bond(self, name: str, homes: Mapping[str, str]) -> None:
+        """Remove a bond, whose cards become ports of the bridges that `homes` has for them."""
+        self._bonds.destroy(name, homes)
+
+    def switch(self, device: str, *, up: bool) -> None:
+        """Switch a card of the host on or off."""
+        self._links.switch(device, up=up)
 
     def _find(self, uuid: str) -> libvirt.virNetwork | None:
         try:

@@ -5,11 +5,15 @@ PCI and SCSI devices are never this machine's own, for the simulation must not h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from agent.classes.enums import BondMode
 from agent.errors import VlanInUse
-from agent.ports import SeenInterface, SeenPci, SeenScsi
+from agent.ports import SeenBond, SeenInterface, SeenPci, SeenScsi, WantedBond
+from drivers.bonds import Bonds, settings_of
 from drivers.connection import Connection
+from drivers.netlink import Links
 from drivers.node import LibvirtNode
 from drivers.vlans import Vlans, name_of
 
@@ -84,22 +88,81 @@ class PlayedVlans(Vlans):
         self.made.pop(name, None)
 
 
+class PlayedBonds(Bonds):
+    """Bonds that are only said to be there, likewise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[str, WantedBond] = {}
+
+    def create(self, bond: WantedBond, name: str = "") -> str:
+        """Say that it is there."""
+        settings_of(bond.mode, bond.properties)
+        name = name or next(free for number in range(len(self.made) + 1) if (free := f"bond{number}") not in self.made)
+        self.made[name] = bond
+        return name
+
+    def change(self, name: str, mode: BondMode, properties: Mapping[str, str]) -> None:
+        """Say that it is of another mode."""
+        settings_of(mode, properties)
+        self.made[name] = replace(self.made[name], mode=mode, properties=properties)
+
+    def destroy(self, name: str, homes: Mapping[str, str]) -> None:
+        """Say so no more."""
+        self.made.pop(name, None)
+
+    def on(self, cards: Mapping[str, SeenInterface]) -> Iterator[SeenInterface]:
+        """The bonds as the host would show them."""
+        for name, bond in self.made.copy().items():
+            members = [cards[device] for device in bond.members if device in cards]
+            if members:
+                seen = SeenBond(bond.mode, [card.device for card in members], "", len(members), bond.properties)
+                MAC = bond.MAC or members[0].MAC
+                yield SeenInterface(name, MAC, members[0].MTU, False, True, 0, False, bond.bridge, bond=seen)
+
+
+class PlayedLinks(Links):
+    """Cards that are only said to be switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.off: set[str] = set()
+
+    def switch(self, device: str, *, up: bool) -> None:
+        """Say that it is on, or off."""
+        self.off = self.off - {device} if up else self.off | {device}
+
+
+@dataclass
+class PlayedNetwork:
+    """What is played of the host's network."""
+
+    vlans: PlayedVlans = field(default_factory=PlayedVlans)
+    bonds: PlayedBonds = field(default_factory=PlayedBonds)
+    links: PlayedLinks = field(default_factory=PlayedLinks)
+
+
 class SimulatedNode(LibvirtNode):
     """The port Node on ``test:///``."""
 
-    def __init__(self, connection: Connection, vlans: PlayedVlans) -> None:
+    def __init__(self, connection: Connection, network: PlayedNetwork) -> None:
         super().__init__(connection, simulated=True)
-        self._vlans = vlans
+        self._network = network
 
     def interfaces(self) -> Sequence[SeenInterface]:
-        """The cards of this machine, and the VLANs that are played on them."""
+        """The cards of this machine, and what is played on them."""
         cards = {card.device: card for card in super().interfaces()}
+        for bond in [*self._network.bonds.on(cards)]:
+            cards[bond.device] = bond
+            for device in bond.bond.slaves if bond.bond is not None else ():
+                cards[device] = replace(cards[device], bridge="")
         played = [
             SeenInterface(name, trunk.MAC, trunk.MTU, False, trunk.carrier, 0, False, bridge, VLAN=tag, trunk=device)
-            for name, (device, tag, bridge) in self._vlans.made.copy().items()
+            for name, (device, tag, bridge) in self._network.vlans.made.copy().items()
             if (trunk := cards.get(device)) is not None
         ]
-        return [*cards.values(), *played]
+        off = self._network.links.off
+        return [replace(card, up=False) if card.device in off else card for card in (*cards.values(), *played)]
 
     def pci_devices(self) -> Sequence[SeenPci]:
         """The devices that are played."""

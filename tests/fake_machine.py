@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Network
 from agent.classes.devices import name_of
-from agent.classes.enums import PowerState, VbdType
+from agent.classes.enums import BondMode, PowerState, VbdType
 from agent.classes.lifecycle import small
 from agent.errors import DeviceAlreadyDetached, SrFull, SrUnknownDriver, ValueNotSupported, VMBadPowerState, XenError
 from agent.ports import (
@@ -20,6 +20,7 @@ from agent.ports import (
     HostReading,
     Machine,
     Reading,
+    SeenBond,
     SeenConsole,
     SeenCpu,
     SeenCpuPool,
@@ -37,6 +38,7 @@ from agent.ports import (
     SeenVolume,
     VolumeReader,
     VolumeWriter,
+    WantedBond,
 )
 from drivers.cpu_pools import SimulatedCpuPools
 
@@ -507,13 +509,49 @@ class FakeNetworks(Failing):
         self.meet("create_vlan")
         [trunk] = [seen for seen in self.node.seen_interfaces if seen.device == device]
         name = f"{device}.{tag}"
-        vlan = replace(trunk, device=name, physical=False, bridge=bridge, IP="", VLAN=tag, trunk=device)
+        vlan = replace(trunk, device=name, physical=False, bridge=bridge, IP="", VLAN=tag, trunk=device, bond=None)
         self.node.seen_interfaces = [*(seen for seen in self.node.seen_interfaces if seen.device != name), vlan]
         return name
 
     def destroy_vlan(self, device: str) -> None:
         self.meet("destroy_vlan")
         self.node.seen_interfaces = [seen for seen in self.node.seen_interfaces if seen.device != device]
+
+    def create_bond(self, bond: WantedBond, name: str = "") -> str:
+        self.meet("create_bond")
+        name = name or f"bond{sum(seen.bond is not None for seen in self.node.seen_interfaces)}"
+        cards = {seen.device: seen for seen in self.node.seen_interfaces}
+        for device in bond.members:
+            cards[device] = replace(cards[device], bridge="")
+        first, made = cards[bond.members[0]], SeenBond(bond.mode, bond.members, "", 1, bond.properties)
+        cards[name] = replace(
+            first, device=name, MAC=bond.MAC or first.MAC, physical=False, bridge=bond.bridge, IP="", bond=made
+        )
+        self.node.seen_interfaces = list(cards.values())
+        return name
+
+    def change_bond(self, name: str, mode: BondMode, properties: Mapping[str, str]) -> None:
+        self.meet("change_bond")
+        self.node.seen_interfaces = [
+            replace(seen, bond=replace(seen.bond, mode=mode, properties=properties))
+            if seen.device == name and seen.bond is not None
+            else seen
+            for seen in self.node.seen_interfaces
+        ]
+
+    def destroy_bond(self, name: str, homes: Mapping[str, str]) -> None:
+        self.meet("destroy_bond")
+        self.node.seen_interfaces = [
+            replace(seen, bridge=homes.get(seen.device, seen.bridge))
+            for seen in self.node.seen_interfaces
+            if seen.device != name
+        ]
+
+    def switch(self, device: str, *, up: bool) -> None:
+        self.meet("switch")
+        self.node.seen_interfaces = [
+            replace(seen, up=up) if seen.device == device else seen for seen in self.node.seen_interfaces
+        ]
 
 
 class FakeCpuPools(Failing, SimulatedCpuPools):

@@ -1,6 +1,7 @@
 """The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
 
 from agent.classes.absent import ABSENT
+from agent.classes.bond import Bond
 from agent.classes.console import Console
 from agent.classes.cpu_pool import CpuPool
 from agent.classes.crashdump import Crashdump
@@ -54,6 +55,7 @@ __all__ = [
     "VM",
     "VTPM",
     "ACMPolicy",
+    "Bond",
     "Console",
     "CpuPool",
     "Crashdump",

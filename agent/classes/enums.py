@@ -339,6 +339,14 @@ class PifIgmpStatus(WireEnum, name="pif_igmp_status"):
     DISABLED = "disabled"
 
 
+class BondMode(WireEnum, name="bond_mode"):
+    """How the cards of a bond share what it carries."""
+
+    BALANCE_SLB = "balance-slb"
+    ACTIVE_BACKUP = "active-backup"
+    LACP = "lacp"
+
+
 class StorageOperation(WireEnum, name="storage_operations"):
     """What can be done to or in a storage."""
 

@@ -62,7 +62,10 @@ class Network(Entity, name="network", role=Role.POOL_OPERATOR, creates=True, des
     )
     assigned_ips: Mapping[m.VIF | None, str] = runtime("always empty: the agent gives out no addresses", default={})
     purpose: tuple[NetworkPurpose, ...] = runtime(
-        "always empty: no network is set aside for a service of the agent", default=()
+        "services of xapi that the network is set aside for, by add_purpose; noted, not acted on, since the agent has "
+        "none of them",
+        default=(),
+        kept=True,
     )
 
     derive_from = frozenset()

@@ -1,5 +1,5 @@
-"""The class PIF. The host's network is set up by the host's own means: the agent looks at it, and changes nothing but
-VLANs that clients ask for, which are in ``agent.messages.pif``.
+"""The class PIF. The host's network is set up by the host's own means: the agent looks at it, and makes only what
+clients ask for, VLANs and bonds. What can be done to a card is in ``agent.messages.pif``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     )
     metrics: m.PIFMetrics | None = runtime("what the card carries, measured", default=None, kept=True, owns=True)
     physical: bool = runtime("is it hardware, rather than a VLAN or bond", default=False, kept=True)
-    currently_attached: bool = runtime("is the card there and usable", default=True)
+    currently_attached: bool = runtime("is the card there and switched on, with or without a cable", default=True)
     ip_configuration_mode: IpConfigurationMode = runtime(
         "is there an IPv4 address (Static, even if DHCP gave it, which only the host knows) or none (None)",
         default=IpConfigurationMode.NONE,
@@ -41,8 +41,10 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     netmask: str = runtime("mask that goes with IP", default="")
     gateway: str = runtime("router that the host reaches others through on this card; empty for none", default="")
     DNS: str = runtime("name servers of the host, with commas between them", default="")
-    bond_slave_of: Entity | None = runtime("always null: bonds are not shown as objects", default=None, to="Bond")
-    bond_master_of: tuple[Entity, ...] = runtime("always empty: bonds are not shown as objects", default=(), to="Bond")
+    bond_slave_of: m.Bond | None = runtime(
+        "bond that the card is one of; null for none", default=None, bound="slaves", kept=True, weak=True
+    )
+    bond_master_of: tuple[m.Bond, ...] = runtime("the bond that this PIF is, if it is one", default=())
     VLAN_master_of: m.VLAN | None = runtime(
         "VLAN that this PIF has the frames of, without their tag; null for none", default=None, kept=True, weak=True
     )
@@ -51,7 +53,7 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
-    disallow_unplug: bool = runtime("always false: the agent unplugs no card of the host anyway", default=False)
+    disallow_unplug: bool = runtime("is unplug refused, as a client asked for", default=False, kept=True)
     tunnel_access_PIF_of: tuple[Entity, ...] = runtime(
         "always empty: the agent sets up no tunnels", default=(), to="tunnel"
     )
@@ -68,7 +70,7 @@ class PIF(Entity, role=Role.POOL_OPERATOR, destroys=True):
     )
     managed: bool = constructor("always true: every card that can carry a network is shown", default=True)
     properties: Mapping[str, str] = runtime("always empty: the agent reads no settings of the driver", default={})
-    capabilities: tuple[str, ...] = runtime("always empty: the agent reads no abilities of the card", default=())
+    capabilities: tuple[str, ...] = runtime("sriov for a card that could have functions for guests", default=())
     igmp_snooping_status: PifIgmpStatus = runtime(
         "always unknown: the agent does not look for it", default=PifIgmpStatus.UNKNOWN
     )

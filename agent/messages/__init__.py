@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent import classes
 from agent.messages import (
     absent,
+    bond,
     bugreport,
     console,
     cpu_pool,
@@ -36,6 +37,7 @@ from agent.model.api import Api, seal
 
 VERBS = (
     absent,
+    bond,
     bugreport,
     console,
     cpu_pool,

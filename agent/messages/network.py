@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from agent.call import Call
 from agent.classes import Network
-from agent.errors import NetworkContainsPif, NetworkContainsVif, XenError
-from agent.model.messages import construct, message
+from agent.classes.enums import NetworkPurpose
+from agent.errors import NetworkContainsPif, NetworkContainsVif, NetworkIncompatiblePurposes, XenError
+from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.roles import Role
 
@@ -48,3 +49,21 @@ def destroy(call: Call, self: Network) -> None:
         call.networks.destroy(self)
     with call.store.transaction():
         call.store.destroy(self)
+
+
+@message(Network, kind=Kind.WRITE, role=Role.POOL_ADMIN, has_async=True)
+def add_purpose(call: Call, self: Network, value: NetworkPurpose) -> None:
+    """Note that the network is set aside for a service; one that is there stays there once.
+
+    NETWORK_INCOMPATIBLE_PURPOSES for nbd beside insecure_nbd. It is noted and not acted on: the agent serves no NBD.
+    """
+    for other in self.purpose:
+        if other is not value:
+            raise NetworkIncompatiblePurposes(value, other)
+    self.purpose = (value,)
+
+
+@message(Network, kind=Kind.WRITE, role=Role.POOL_ADMIN, has_async=True)
+def remove_purpose(call: Call, self: Network, value: NetworkPurpose) -> None:
+    """Note that the network is not set aside for a service any more; nothing happens if it was not."""
+    self.purpose = tuple(other for other in self.purpose if other is not value)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid as uuids
 from collections.abc import Sequence
 
-from agent.classes import PIF, VLAN, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
+from agent.classes import PIF, VLAN, Bond, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
 from agent.classes.enums import IpConfigurationMode
-from agent.ports import Node, SeenHost, SeenInterface
+from agent.ports import Node, SeenBond, SeenHost, SeenInterface
 from agent.store.store import Store
 
 API_MAJOR, API_MINOR = 2, 21
@@ -95,15 +95,20 @@ def _cards(store: Store, host: Host, interfaces: Sequence[SeenInterface]) -> Non
             seen.DNS,
             tuple(seen.IPv6),
         )
-        pif.management = bool(seen.IP) and host.address == seen.IP
+        pif.management = bool(host.address) and host.address in (seen.IP, *(one.split("/")[0] for one in seen.IPv6))
+        pif.capabilities = ("sriov",) if seen.virtual_functions else ()
         pif.ip_configuration_mode = IpConfigurationMode.STATIC if seen.IP else IpConfigurationMode.NONE
-        pif.currently_attached = True
+        pif.currently_attached = seen.up
         metrics = pif.metrics
         if metrics is not None:
             metrics.carrier, metrics.speed, metrics.duplex = seen.carrier, seen.speed, seen.duplex
             metrics.vendor_id, metrics.vendor_name = seen.vendor_id, seen.vendor_name
             metrics.device_id, metrics.device_name = seen.device_id, seen.device_name
             metrics.pci_bus_path = seen.pci_bus_path
+    bonds = {seen.device: seen.bond for seen in interfaces}
+    for pif in host.PIFs:
+        if pif.device in bonds:
+            _bond(store, pif, bonds[pif.device])
     for pif in known.values():
         if pif.made:
             pif.currently_attached = False  # what could not be made again now may be later
@@ -111,6 +116,34 @@ def _cards(store: Store, host: Host, interfaces: Sequence[SeenInterface]) -> Non
             store.destroy(pif)
     for pif in host.PIFs:
         note_vlan(store, pif)
+
+
+def _bond(store: Store, pif: PIF, seen: SeenBond | None) -> None:
+    """Make the bond that a PIF is what was seen, or none."""
+    if seen is None:
+        for gone in pif.bond_master_of:
+            store.destroy(gone)
+        return
+    bond = bond_of(store, pif)
+    cards = {card.device: card for card in pif.host.PIFs}
+    bond.mode, bond.properties, bond.links_up = seen.mode, dict(seen.properties), seen.links_up
+    if seen.primary in cards:
+        bond.primary_slave = cards[seen.primary]
+    slaves = [cards[device] for device in seen.slaves if device in cards]
+    for card in bond.slaves:
+        if card not in slaves:
+            card.bond_slave_of = None
+    for card in slaves:
+        card.bond_slave_of = bond
+
+
+def bond_of(store: Store, master: PIF) -> Bond:
+    """The bond object of a PIF, made if there is none. In a transaction."""
+    if master.bond_master_of:
+        return master.bond_master_of[0]
+    bond = Bond(master=master)
+    bond.uuid = str(uuids.uuid5(uuids.UUID(master.uuid), "Bond"))
+    return store.add(bond)
 
 
 def note_vlan(store: Store, pif: PIF) -> None:

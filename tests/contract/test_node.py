@@ -12,7 +12,7 @@ import pytest
 
 from drivers.connection import Connection
 from drivers.node import LibvirtNode
-from drivers.simulated_host import PlayedVlans, SimulatedNode
+from drivers.simulated_host import PlayedNetwork, SimulatedNode
 from tests.contract import real_xen as real
 
 
@@ -50,7 +50,7 @@ def any_node(request: pytest.FixtureRequest, connection: Connection, tmp_path: P
         with real_node(tmp_path) as made:
             yield made
     elif request.param == "played":
-        yield SimulatedNode(connection, PlayedVlans())
+        yield SimulatedNode(connection, PlayedNetwork())
     else:
         yield LibvirtNode(connection, simulated=True)
 
@@ -113,8 +113,8 @@ def test_scsi_devices_have_a_place_each_on_an_adapter(any_node: LibvirtNode) -> 
 
 
 def test_a_played_vlan_is_a_card_of_the_host(connection: Connection) -> None:
-    vlans = PlayedVlans()
-    node = SimulatedNode(connection, vlans)
+    network = PlayedNetwork()
+    vlans, node = network.vlans, SimulatedNode(connection, network)
     cards = list(node.interfaces())
     if not cards:
         pytest.skip("this machine has no network card to play a VLAN on")

@@ -11,7 +11,9 @@ import pytest
 from lxml import etree
 from pytest_mock import MockerFixture
 
+from agent.classes.enums import BondMode
 from agent.errors import HostOffline
+from agent.ports import SeenBond
 from drivers import cards, node
 from drivers.cards import Address, Surroundings
 
@@ -109,7 +111,9 @@ def machine(tmp_path: Path) -> Surroundings:
     card(tmp_path, "xenbr0")
     (tmp_path / "sys/class/net/xenbr0/bridge").mkdir()
     card(tmp_path, "bond0", carrier=1, mtu=9000)
-    (tmp_path / "sys/class/net/bond0/bonding").mkdir()
+    write(tmp_path / "sys/class/net/bond0/bonding/slaves", "eth2 eth3\n")
+    write(tmp_path / "sys/class/net/bond0/bonding/mode", "active-backup 1\n")
+    write(tmp_path / "sys/class/net/bond0/bonding/primary", "eth2\n")
     card(tmp_path, "bond0.12")
     card(tmp_path, "lo", type=772)
     card(tmp_path, "vif1.0", "vif-1-0", subsystem="xen-backend")
@@ -158,9 +162,42 @@ def test_a_card_that_is_down_has_no_speed(machine: Surroundings) -> None:
     assert (eth2.carrier, eth2.speed, eth2.bridge, eth2.IP, eth2.DNS) == (False, 0, "", "", "")
 
 
+@pytest.mark.parametrize(
+    ("mode", "told", "properties"),
+    [
+        ("802.3ad 4", BondMode.LACP, {"hashing_algorithm": "tcpudp_ports", "lacp-time": "fast"}),
+        ("balance-rr 0", BondMode.BALANCE_SLB, {"mode": "balance-rr"}),
+    ],
+)
+def test_a_bond_says_how_its_cards_share_and_which_have_a_link(
+    machine: Surroundings, mode: str, told: BondMode, properties: dict[str, str]
+) -> None:
+    folder = machine.sys / "class/net/bond0/bonding"
+    for name, text in (("mode", mode), ("xmit_hash_policy", "layer3+4 1"), ("lacp_rate", "fast 1"), ("primary", "")):
+        write(folder / name, f"{text}\n")
+    write(machine.sys / "class/net/eth2/carrier", "1\n")
+    [bond] = [found for found in cards.interfaces(machine) if found.device == "bond0"]
+    assert bond.bond == SeenBond(told, ["eth2", "eth3"], "", 1, properties)
+
+
+def test_a_bond_that_has_no_card_is_not_shown(machine: Surroundings) -> None:
+    write(machine.sys / "class/net/bond0/bonding/slaves", "\n")
+    assert "bond0" not in [found.device for found in cards.interfaces(machine)]
+
+
+def test_a_card_says_whether_it_is_on_and_what_it_could_have_for_guests(machine: Surroundings) -> None:
+    write(machine.sys / "class/net/eth0/flags", "0x1003\n")
+    write(machine.sys / "class/net/eth2/flags", "0x1002\n")
+    write(machine.sys / "class/net/eth0/device/sriov_totalvfs", "63\n")
+    seen = {found.device: found for found in cards.interfaces(machine)}
+    assert [(seen[name].up, seen[name].virtual_functions) for name in ("eth0", "eth2")] == [(True, 63), (False, 0)]
+
+
 def test_a_vlan_and_a_bond_are_no_hardware(machine: Surroundings) -> None:
     bond, vlan = [found for found in cards.interfaces(machine) if found.device.startswith("bond0")]
     assert (bond.physical, bond.VLAN, bond.MTU, bond.carrier) == (False, -1, 9000, True)
+    assert bond.bond == SeenBond(BondMode.ACTIVE_BACKUP, ["eth2", "eth3"], "eth2")
+    assert vlan.bond is None
     assert (vlan.physical, vlan.VLAN) == (False, 12)
 
 

@@ -7,80 +7,23 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from pyroute2 import IPRoute, NetlinkError
 
 from agent.errors import InvalidValue, OperationNotAllowed, PermissionDenied, VlanInUse, XenError
-from drivers import vlans
+from drivers import netlink
+from drivers.netlink import IFF_UP
 from drivers.simulated_host import PlayedVlans
-from drivers.vlans import IFF_UP, Vlans, name_of
-
-
-class Link(dict[str, Any]):
-    """A link as the library gives it: its index, and attributes."""
-
-    def get_attr(self, name: str) -> Any:
-        return self.get(name)
-
-
-class Kernel:
-    """The network of a host with a card and two bridges, as netlink shows and changes it."""
-
-    def __init__(self) -> None:
-        self.links = {name: Link(index=index, flags=1) for index, name in enumerate(("eth0", "br0", "br1"), start=1)}
-        self.refuses: dict[str, int] = {}
-        """The error number that a command is answered with."""
-        self.commands: list[str] = []
-
-    def __call__(self, netns: str = "") -> Kernel:
-        return self
-
-    def __enter__(self) -> Kernel:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def link_lookup(self, ifname: str) -> list[int]:
-        return [self.links[ifname]["index"]] if ifname in self.links else []
-
-    def get_links(self, index: int) -> list[Link]:
-        return [link for link in self.links.values() if link["index"] == index]
-
-    def link(self, command: str, **given: Any) -> None:
-        self.commands.append(command)
-        if command in self.refuses:
-            raise NetlinkError(self.refuses[command])
-        if command == "add":
-            data = Link(IFLA_VLAN_ID=given["vlan_id"])
-            info = Link(IFLA_INFO_KIND=given["kind"], IFLA_INFO_DATA=data)
-            self.links[given["ifname"]] = Link(
-                index=len(self.links) + 10, flags=0, IFLA_LINK=given["link"], IFLA_LINKINFO=info
-            )
-        [name] = [name for name, link in self.links.items() if link["index"] == given.get("index")] or [""]
-        if command == "set":
-            self._set(self.links[name], given)
-        if command == "del":
-            del self.links[name]
-
-    def _set(self, link: Link, given: dict[str, Any]) -> None:
-        """Change a link. As in Linux, none is taken up on a card that is down."""
-        if given["state"] == "up" and any(not trunk["flags"] for trunk in self.get_links(link.get("IFLA_LINK", 0))):
-            raise NetlinkError(errno.ENETDOWN)
-        if "master" in given:
-            if "port" in self.refuses:
-                raise NetlinkError(self.refuses["port"])
-            link["IFLA_MASTER"] = given["master"]
-        link["flags"] = int(given["state"] == "up")
+from drivers.vlans import Vlans, name_of
+from tests.drivers.played_kernel import Kernel, Link
 
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     """The played kernel, in place of the library's connection."""
     played = Kernel()
-    monkeypatch.setattr(vlans, "IPRoute", played)
+    monkeypatch.setattr(netlink, "IPRoute", played)
     return played
 
 
@@ -179,10 +122,10 @@ def namespace() -> Iterator[str]:
         assert holder.stdin is not None
         holder.stdout.readline()  # now it is in its namespace
         path = f"/proc/{holder.pid}/ns/net"
-        with IPRoute(netns=path) as netlink:
+        with IPRoute(netns=path) as kernel:
             try:
-                netlink.link("add", ifname="x0", kind="veth", peer="y0")
-                netlink.link("add", ifname="br0", kind="bridge")
+                kernel.link("add", ifname="x0", kind="veth", peer="y0")
+                kernel.link("add", ifname="br0", kind="bridge")
             except NetlinkError as error:
                 pytest.skip(f"this kernel has no veth or bridge: {error}")
         try:
@@ -209,16 +152,16 @@ def test_a_real_vlan_is_made_and_removed(namespace: str) -> None:
         if "8021q" not in error.reason:
             raise
         pytest.skip("this kernel has no VLANs (module 8021q)")
-    with IPRoute(netns=namespace) as netlink:
-        [index] = netlink.link_lookup(ifname="x0.5")
-        [bridge] = netlink.link_lookup(ifname="br0")
-        [link] = netlink.get_links(index)
+    with IPRoute(netns=namespace) as kernel:
+        [index] = kernel.link_lookup(ifname="x0.5")
+        [bridge] = kernel.link_lookup(ifname="br0")
+        [link] = kernel.get_links(index)
         assert link.get_attr("IFLA_MASTER") == bridge
         assert link["flags"] & IFF_UP
-        [card] = netlink.link_lookup(ifname="x0")
-        assert next(iter(netlink.get_links(card)))["flags"] & IFF_UP  # it was down
+        [card] = kernel.link_lookup(ifname="x0")
+        assert next(iter(kernel.get_links(card)))["flags"] & IFF_UP  # it was down
     assert host.create("x0", 5, "br0") == "x0.5"
     host.destroy("x0.5")
     host.destroy("x0.5")
-    with IPRoute(netns=namespace) as netlink:
-        assert list(netlink.link_lookup(ifname="x0.5")) == []
+    with IPRoute(netns=namespace) as kernel:
+        assert list(kernel.link_lookup(ifname="x0.5")) == []

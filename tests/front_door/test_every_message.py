@@ -21,7 +21,7 @@ API = messages.api()
 NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MISMATCH", "FIELD_TYPE_ERROR"}
 WITHOUT_OBJECTS = {
     *("VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"),
-    "VLAN",
+    *("VLAN", "Bond"),
     *(cls.wire_name for cls in ABSENT),
 }
 """Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, no
