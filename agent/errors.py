@@ -434,6 +434,235 @@ class VMHVMRequired(XenError):
     vm: object
 
 
+# --- what a pool of one host does not have
+
+
+@dataclass(eq=False)
+class LicenseDoesNotSupportPooling(XenError):
+    """The agent serves one host, which joins no pool of others."""
+
+    code = "LICENSE_DOES_NOT_SUPPORT_POOLING"
+
+
+@dataclass(eq=False)
+class LicenseProcessingError(XenError):
+    """There are no licences here, so none can be taken."""
+
+    code = "LICENSE_PROCESSING_ERROR"
+
+
+@dataclass(eq=False)
+class InvalidEdition(XenError):
+    """There are no editions to choose from."""
+
+    code = "INVALID_EDITION"
+    edition: str
+
+
+@dataclass(eq=False)
+class MessageDeprecated(XenError):
+    """xapi does not do this any more; another message does, which the reference names."""
+
+    code = "MESSAGE_DEPRECATED"
+
+
+@dataclass(eq=False)
+class HaNotInstalled(XenError):
+    """High availability needs several hosts, and the agent serves one."""
+
+    code = "HA_NOT_INSTALLED"
+    host: object
+
+
+@dataclass(eq=False)
+class HaNotEnabled(XenError):
+    """High availability is off, as it always is here."""
+
+    code = "HA_NOT_ENABLED"
+
+
+@dataclass(eq=False)
+class HaOperationWouldBreakFailoverPlan(XenError):
+    """No machine could be restarted elsewhere if so many hosts failed."""
+
+    code = "HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN"
+
+
+@dataclass(eq=False)
+class HaConstraintViolationSrNotShared(XenError):
+    """Other hosts could not reach the storage."""
+
+    code = "HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED"
+    SR: object
+
+
+@dataclass(eq=False)
+class HaConstraintViolationNetworkNotShared(XenError):
+    """Other hosts could not reach the network: it is on no card of the host."""
+
+    code = "HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED"
+    network: object
+
+
+@dataclass(eq=False)
+class HostIsLive(XenError):
+    """The host is alive: it answers this very call."""
+
+    code = "HOST_IS_LIVE"
+    host: object
+
+
+@dataclass(eq=False)
+class HostPowerOnModeDisabled(XenError):
+    """No way to switch the host on is set up."""
+
+    code = "HOST_POWER_ON_MODE_DISABLED"
+
+
+@dataclass(eq=False)
+class CannotEvacuateHost(XenError):
+    """Machines cannot leave the host; the text has, for each, a code and its parameters."""
+
+    code = "CANNOT_EVACUATE_HOST"
+    errors: str
+
+
+@dataclass(eq=False)
+class VMMigrateFailed(XenError):
+    """The machine cannot be moved; the last parameter says why."""
+
+    code = "VM_MIGRATE_FAILED"
+    vm: object
+    source: object
+    destination: object
+    msg: str
+
+
+@dataclass(eq=False)
+class VMLacksFeature(XenError):
+    """The guest does not offer what is asked of it."""
+
+    code = "VM_LACKS_FEATURE"
+    vm: object
+
+
+@dataclass(eq=False)
+class WlbNotInitialized(XenError):
+    """There is no load balancer to ask."""
+
+    code = "WLB_NOT_INITIALIZED"
+
+
+@dataclass(eq=False)
+class AuthUnknownType(XenError):
+    """The agent knows no directory of this kind: users are in its own file."""
+
+    code = "AUTH_UNKNOWN_TYPE"
+    type: str
+
+
+@dataclass(eq=False)
+class AuthIsDisabled(XenError):
+    """No directory is asked about users."""
+
+    code = "AUTH_IS_DISABLED"
+
+
+@dataclass(eq=False)
+class CannotEnableRedoLog(XenError):
+    """The journal cannot be kept there; the parameter says why."""
+
+    code = "CANNOT_ENABLE_REDO_LOG"
+    reason: str
+
+
+@dataclass(eq=False)
+class HostsFailedToEnableCaching(XenError):
+    """The host caches no disks."""
+
+    code = "HOSTS_FAILED_TO_ENABLE_CACHING"
+    host: object
+
+
+@dataclass(eq=False)
+class NoRepositoriesConfigured(XenError):
+    """No repository of updates is known to the agent, which installs none."""
+
+    code = "NO_REPOSITORIES_CONFIGURED"
+
+
+@dataclass(eq=False)
+class NoRepositoryEnabled(XenError):
+    """No repository of updates is in use."""
+
+    code = "NO_REPOSITORY_ENABLED"
+
+
+@dataclass(eq=False)
+class PifHasNoNetworkConfiguration(XenError):
+    """The host has no address on this card."""
+
+    code = "PIF_HAS_NO_NETWORK_CONFIGURATION"
+    PIF: object
+
+
+@dataclass(eq=False)
+class PifNotPresent(XenError):
+    """The host has no card on this network."""
+
+    code = "PIF_NOT_PRESENT"
+    host: object
+    network: object
+
+
+@dataclass(eq=False)
+class InterfaceHasNoIP(XenError):
+    """The host has no address on this card."""
+
+    code = "INTERFACE_HAS_NO_IP"
+    interface: str
+
+
+@dataclass(eq=False)
+class EnableSshFailed(XenError):
+    """The agent does not switch the host's ssh on."""
+
+    code = "ENABLE_SSH_FAILED"
+    host: object
+
+
+@dataclass(eq=False)
+class DisableSshFailed(XenError):
+    """The agent does not switch the host's ssh off."""
+
+    code = "DISABLE_SSH_FAILED"
+    host: object
+
+
+@dataclass(eq=False)
+class EnableSshPartiallyFailed(XenError):
+    """The agent does not switch ssh on, on these hosts."""
+
+    code = "ENABLE_SSH_PARTIALLY_FAILED"
+    hosts: object
+
+
+@dataclass(eq=False)
+class DisableSshPartiallyFailed(XenError):
+    """The agent does not switch ssh off, on these hosts."""
+
+    code = "DISABLE_SSH_PARTIALLY_FAILED"
+    hosts: object
+
+
+@dataclass(eq=False)
+class SrOperationNotSupported(XenError):
+    """This storage cannot do it."""
+
+    code = "SR_OPERATION_NOT_SUPPORTED"
+    sr: object
+
+
 # --- CPU pools; the codes are the original server's
 
 
@@ -626,14 +855,6 @@ class SrNotEmpty(XenError):
     """The storage still has disks."""
 
     code = "SR_NOT_EMPTY"
-
-
-@dataclass(eq=False)
-class SrOperationNotSupported(XenError):
-    """The storage has no such operation."""
-
-    code = "SR_OPERATION_NOT_SUPPORTED"
-    sr: object
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from agent.call import Call
 from agent.classes import VIF, VM, Network, VIFMetrics
 from agent.classes.devices import CARDS
-from agent.classes.enums import PowerState, VifOperation
+from agent.classes.enums import PowerState, VifIpv4ConfigurationMode, VifIpv6ConfigurationMode, VifOperation
 from agent.classes.lifecycle import small
 from agent.errors import (
     DeviceAlreadyAttached,
@@ -18,6 +18,7 @@ from agent.errors import (
     DeviceAlreadyExists,
     InvalidDevice,
     OperationNotAllowed,
+    ValueNotSupported,
     VMBadPowerState,
     XenError,
 )
@@ -151,3 +152,20 @@ def move(call: Call, self: VIF, network: Network) -> None:
             self.network = before
         raise
     call.observer.redefine(self.VM)
+
+
+@message(VIF, role=Role.VM_OPERATOR)
+def configure_ipv4(call: Call, self: VIF, mode: VifIpv4ConfigurationMode, address: str = "", gateway: str = "") -> None:
+    """Refused with VALUE_NOT_SUPPORTED, but for the mode None, which it has: guests set up their addresses."""
+    _require_own_addresses(mode)
+
+
+@message(VIF, role=Role.VM_OPERATOR)
+def configure_ipv6(call: Call, self: VIF, mode: VifIpv6ConfigurationMode, address: str = "", gateway: str = "") -> None:
+    """Refused with VALUE_NOT_SUPPORTED, but for the mode None, which it has: guests set up their addresses."""
+    _require_own_addresses(mode)
+
+
+def _require_own_addresses(mode: VifIpv4ConfigurationMode | VifIpv6ConfigurationMode) -> None:
+    if mode.value != VifIpv4ConfigurationMode.NONE.value:
+        raise ValueNotSupported("mode", mode.value, "the guest sets up its addresses itself")

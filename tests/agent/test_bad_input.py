@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,9 @@ class House:
             case types.Set():
                 yield from (([value], code) for value, code in self.bad(kind.of, data))
             case types.Map():
-                yield from (({self.good(kind.key): value}, code) for value, code in self.bad(kind.value, data))
+                with suppress(KeyError):  # a key of a class of which there is no object here
+                    key = self.good(kind.key)
+                    yield from (({key: value}, code) for value, code in self.bad(kind.value, data))
             case types.Record():
                 yield from self.bad_record(kind, data)
 
