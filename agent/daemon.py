@@ -164,7 +164,9 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
     house = _house(site, tasks, server)
     watchdog = _watchdog(site, house)
     try:
-        for url in await server.start(settings.listen, systemd.passed_sockets(os.environ)):
+        urls = await server.start(settings.listen, systemd.passed_sockets(os.environ))
+        await asyncio.wrap_future(site.lanes.beside(site.observer.listens, urls))
+        for url in urls:
             print(f"listening on {url}", flush=True)
             _warn_of_open_doors([url])
         systemd.notify("READY=1")

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from socket import socket
 from typing import Protocol
 
-from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Network
+from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Console, Network
 from agent.classes.enums import BondMode, DomainType, OnCrash, OnNormalExit, PowerState
 
 # --- what is seen
@@ -51,7 +52,7 @@ class SeenConsole:
     protocol: str
     """``rfb`` or ``vt100``."""
     location: str
-    """Where a client on this host finds it: ``127.0.0.1:5900`` or a terminal's path."""
+    """Where a client on this host finds it: ``127.0.0.1:5900``, the path of a Unix socket, or a terminal's path."""
 
 
 @dataclass(frozen=True)
@@ -515,6 +516,13 @@ class Domains(Protocol):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         """Change the running machine's share of the processors."""
+
+    def open_console(self, console: Console) -> socket:
+        """Connect to a console of a running machine. Returns a connected stream socket, which its taker closes: what
+        the console speaks travels through it, in both directions, until either end is closed.
+
+        OPERATION_NOT_ALLOWED where the console is not there, cannot be reached, or somebody else has it.
+        """
 
     def keep_image(self, data: bytes) -> str:
         """Keep a kernel or ramdisk as a file that the hypervisor can read. Returns its path."""

@@ -48,7 +48,9 @@ class Connection:
         scheme, _, rest = uri.partition(":")
         self.in_process = scheme == "test"
         """Whether the hypervisor is libvirt's own simulation within this process: it cannot be lost."""
-        remote = "+" in scheme and not rest.startswith("///")
+        self.local = rest.startswith("///")
+        """Whether the hypervisor is on this host."""
+        remote = "+" in scheme and not self.local
         self._longest_pause_seconds = LONGEST_PAUSE_REMOTE_SECONDS if remote else LONGEST_PAUSE_SECONDS
         self._opener = opener
         self._state = threading.Condition()

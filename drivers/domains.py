@@ -15,12 +15,13 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from socket import socket
 
 import libvirt
 from lxml import etree
 
-from agent.classes import DPCI, VBD, VIF, VM
-from agent.classes.enums import DomainType, PowerState, VbdType
+from agent.classes import DPCI, VBD, VIF, VM, Console
+from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, VbdType
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
@@ -35,6 +36,7 @@ from agent.errors import (
 from agent.ports import SeenDomain, SeenDump
 from drivers import xml, xml_devices, xml_read
 from drivers.connection import Connection
+from drivers.consoles import TextConsole, connect_vnc
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.kernels import NO_KERNELS, KernelFolder
@@ -87,6 +89,7 @@ class LibvirtDomains:
         self._memories = memories
         self._watchers: list[Callable[[str | None], None]] = []
         self._registrations: list[int] = []
+        self._open_consoles: set[TextConsole] = set()
         connection.on_connect(self._register)
         connection.on_close(self._deregister)
 
@@ -181,6 +184,8 @@ class LibvirtDomains:
         for registration in registrations:
             with suppress(libvirt.libvirtError):
                 handle.domainEventDeregisterAny(registration)
+        for console in list(self._open_consoles):
+            console.end()
 
     def _lifecycle(
         self, handle: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, opaque: object
@@ -634,6 +639,43 @@ class LibvirtDomains:
 
     def _update(self, domain: libvirt.virDomain, device: etree._Element) -> None:
         domain.updateDeviceFlags(_text(device), LIVE)
+
+    # --- consoles
+
+    def open_console(self, console: Console) -> socket:
+        """Connect to a console, as the hypervisor has it now."""
+        with self._acting(console.VM, *ALIVE) as domain:
+            places = [
+                seen.location for seen in xml_read.consoles_of(self._tree(domain)) if seen.protocol == console.protocol
+            ]
+            if console.endpoint not in places:
+                raise OperationNotAllowed("the machine has this console no more")
+            if console.protocol is ConsoleProtocol.RFB:
+                if not self._connection.local:
+                    raise OperationNotAllowed(f"the VNC server at {console.endpoint} is on another host")
+                return connect_vnc(console.endpoint)
+            if console.endpoint != places[0]:
+                raise OperationNotAllowed("of several text consoles libvirt opens the first only")
+            return self._open_text(domain)
+
+    def _open_text(self, domain: libvirt.virDomain) -> socket:
+        stream = self._connection.handle.newStream(libvirt.VIR_STREAM_NONBLOCK)
+        try:
+            domain.openConsole(None, stream, 0)
+        except libvirt.libvirtError as error:
+            # libvirt 9.0.0 says 9 "Active console session exists for this domain", whoever has it.
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED:
+                raise OperationNotAllowed(f"somebody has this console: {error.get_error_message()}") from error
+            raise
+        opened = TextConsole(stream, self._open_consoles.discard)
+        self._open_consoles.add(opened)
+        try:
+            opened.start()
+        except libvirt.libvirtError:
+            opened.end()
+            opened.client.close()
+            raise
+        return opened.client
 
     # --- kernels that clients sent
 

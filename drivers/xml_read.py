@@ -6,6 +6,7 @@ cleaned. What has no XenAPI form is left out, and `drivers.xml` leaves it in the
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from lxml import etree
@@ -170,11 +171,12 @@ def read_label(root: etree._Element) -> str:
     return next((text_at(seclabel, "label") for seclabel in labels), "")
 
 
-def _consoles(root: etree._Element) -> Iterator[SeenConsole]:
+def consoles_of(root: etree._Element) -> Iterator[SeenConsole]:
+    """The consoles of a running domain. The first terminal is the one that libvirt opens."""
     for graphics in root.iterfind("devices/graphics"):
-        port = graphics.get("port", "")
-        if graphics.get("type") == "vnc" and port.isdecimal() and port != "0":
-            yield SeenConsole("rfb", f"127.0.0.1:{port}")
+        place = _vnc_at(graphics) if graphics.get("type") == "vnc" else ""
+        if place:
+            yield SeenConsole("rfb", place)
     paths: dict[str, None] = {}
     for device in (*root.iterfind("devices/console"), *root.iterfind("devices/serial")):
         source = device.find("source")
@@ -183,6 +185,25 @@ def _consoles(root: etree._Element) -> Iterator[SeenConsole]:
             paths[cleaned(path, PATH_LIMIT)] = None
     for path in paths:
         yield SeenConsole("vt100", path)
+
+
+def _vnc_at(graphics: etree._Element) -> str:
+    """Where on this host its VNC server answers: the path of a socket, or address and port; empty where it has none."""
+    listen = graphics.find("listen")
+    path = graphics.get("socket") or ("" if listen is None else listen.get("socket", ""))
+    if path:
+        return cleaned(path, PATH_LIMIT)
+    port = graphics.get("port", "")
+    if not port.isdecimal() or port == "0":
+        return ""
+    given = graphics.get("listen") or (None if listen is None else listen.get("address"))
+    try:
+        address = ipaddress.ip_address(given or "")
+    except ValueError:  # a name, or nothing
+        return f"127.0.0.1:{port}"
+    if address.is_unspecified:
+        return f"127.0.0.1:{port}" if address.version == 4 else f"[::1]:{port}"
+    return f"{address}:{port}" if address.version == 4 else f"[{address}]:{port}"
 
 
 def read_order(root: etree._Element) -> str:
@@ -262,6 +283,6 @@ def read(root: etree._Element, power_state: PowerState, *, persistent: bool = Tr
         disks=tuple(see_disk(disk) for disk in disks(root)),
         nics=tuple(see_nic(interface) for interface in interfaces(root)),
         pci=tuple(pci_address_of(hostdev) for hostdev in pci_devices(root)),
-        consoles=tuple(_consoles(root)) if active else (),
+        consoles=tuple(consoles_of(root)) if active else (),
         security_label=read_label(root),
     )

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Network
+from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Console, Network
 from agent.classes.devices import name_of
 from agent.classes.enums import BondMode, PowerState, VbdType
 from agent.classes.lifecycle import small
@@ -82,6 +83,8 @@ class FakeDomains(Failing):
         self.ready: dict[str, list[str]] = {}
         """Machines that something was made ready for, and the disks it has."""
         self.dumps: list[SeenDump] = []
+        self.consoles: Sequence[SeenConsole] = (SeenConsole("rfb", "127.0.0.1:5900"),)
+        """Those of machines that are started from now on."""
         self.domids = itertools.count(1)
         self.changed: Callable[[str | None], None] = lambda uuid: None
 
@@ -119,8 +122,8 @@ class FakeDomains(Failing):
         self.meet("start")
         self._require(vm, PowerState.HALTED)
         state = PowerState.PAUSED if paused else PowerState.RUNNING
-        console = SeenConsole("rfb", "127.0.0.1:5900")
-        self.known[vm.uuid] = replace(self._seen(vm), power_state=state, domid=next(self.domids), consoles=(console,))
+        seen = replace(self._seen(vm), power_state=state, domid=next(self.domids), consoles=self.consoles)
+        self.known[vm.uuid] = seen
 
     def pause(self, vm: VM) -> None:
         self._move("pause", vm, PowerState.RUNNING, PowerState.PAUSED)
@@ -226,6 +229,11 @@ class FakeDomains(Failing):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         self.meet("set_scheduler")
+
+    def open_console(self, console: Console) -> socket.socket:
+        self.meet("open_console")
+        host, _, port = console.endpoint.rpartition(":")
+        return socket.create_connection((host, int(port)))
 
     def keep_image(self, data: bytes) -> str:
         self.meet("keep_image")
@@ -613,6 +621,7 @@ class FakeNode(Failing):
         super().__init__()
         self.cpu_pools = FakeCpuPools(domains)
         self.control = FakeControl()
+        self.address = "192.0.2.10"
         self.seen_cpus = [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
         self.seen_interfaces = [
             SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")
@@ -644,7 +653,7 @@ class FakeNode(Failing):
         self.meet("host")
         return SeenHost(
             hostname="xenhost",
-            address="192.0.2.10",
+            address=self.address,
             software_version={"product_brand": "xen-host-agent", "product_version": "0.1.0", "xapi": "26.1"},
             capabilities=("xen-3.0-x86_64",),
             cpu_configuration={"nr_nodes": "1"},

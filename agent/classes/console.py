@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.classes import checks
 from agent.classes.enums import ConsoleProtocol
-from agent.model.entity import Entity, readwrite, runtime
+from agent.model.entity import Entity, internal, readwrite, runtime
 from agent.roles import Role
 
 if TYPE_CHECKING:
@@ -21,8 +21,15 @@ class Console(Entity, name="console", role=Role.VM_ADMIN, creates=True, destroys
     protocol: ConsoleProtocol = runtime(
         "what the console speaks: rfb (VNC) for a screen, vt100 for a terminal", default=ConsoleProtocol.VT100
     )
-    location: str = runtime("URL at which the console is reached", default="")
+    location: str = runtime(
+        "URL at which a client opens the console, by CONNECT or as a WebSocket; where the agent has no listener on the"
+        " network, the address on the host",
+        default="",
+    )
     VM: m.VM = runtime("machine that the console belongs to", bound="consoles", part=True)
     other_config: Mapping[str, str] = readwrite(
-        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+        "notes of clients; location_on_host, where the hypervisor has the console, is the agent's",
+        default={},
+        check=checks.modest,
     )
+    endpoint: str = internal("where it is on this host, as the driver calls it", default="", passing=True)

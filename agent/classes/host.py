@@ -197,6 +197,8 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     timezone: str = runtime("always empty: all times here are UTC", default="")
     uefi: bool = internal("can an HVM guest have UEFI firmware", default=False)
 
+    listener: str = internal("URL of the listener by which clients from elsewhere come", default="", passing=True)
+
     derive_from = frozenset({"enabled", "resident_VMs"})
 
     def derive(self) -> None:

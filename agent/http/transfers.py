@@ -231,7 +231,7 @@ class Transfers:
             failure = ending.result()
             raise refusal(failure or VdiIoError("nothing came of it"), task)
         except asyncio.CancelledError:
-            if connection.transport is None or connection.task is None or connection.task.uncancel():
+            if not connection.cancelled_by_agent():
                 raise
             raise Refusal(503, "the agent is stopping") from None
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from time import monotonic
@@ -19,7 +19,7 @@ from agent.classes.enums import PowerState
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage
+from agent.observer import consoles, cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -67,6 +67,12 @@ class Observer:
         self._machine.domains.watch(self._changed)
         self._resync()
         self._sweeper.start()
+
+    def listens(self, urls: Sequence[str]) -> None:
+        """Note where the front door is, and with it where consoles are opened. From a worker thread."""
+        with self._store.transaction():
+            self.host.listener = consoles.best_listener(urls)
+            consoles.locate(self._store)
 
     def close(self) -> None:
         """Watch no more."""

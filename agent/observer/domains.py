@@ -18,7 +18,6 @@ from agent.classes import (
     VDI,
     VIF,
     VM,
-    Console,
     Host,
     Network,
     VBDMetrics,
@@ -27,8 +26,9 @@ from agent.classes import (
     VMMetrics,
 )
 from agent.classes.devices import number_of
-from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
+from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
 from agent.errors import InternalError
+from agent.observer import consoles
 from agent.observer.devices import ppci_at
 from agent.observer.storage import outside_sr
 from agent.ports import GuestReading, SeenDisk, SeenDomain, SeenNic
@@ -337,7 +337,7 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
     metrics.memory_actual = seen.memory
     metrics.hvm = seen.domain_type is DomainType.HVM
     metrics.current_domain_type = seen.domain_type
-    _consoles(store, vm, seen)
+    consoles.note(store, host, vm, seen)
     _guest(store, vm, seen.guest)
 
 
@@ -374,18 +374,3 @@ def _tells_the_same(report: VMGuestMetrics | None, told: GuestReading | None) ->
     if report is None or told is None:
         return report is None and told is None
     return all(report.__dict__[name] == value for name, value in _report(told).items())
-
-
-def _consoles(store: Store, vm: VM, seen: SeenDomain) -> None:
-    schemes = {"rfb": "vnc", "vt100": "file"}
-    wanted = {
-        f"{schemes[console.protocol]}://{console.location}": ConsoleProtocol(console.protocol)
-        for console in seen.consoles
-    }
-    for console in vm.consoles:
-        if wanted.pop(console.location, None) is None:
-            store.destroy(console)
-    for location, protocol in wanted.items():
-        made = Console()
-        made.VM, made.location, made.protocol = vm, location, protocol
-        store.add(made, volatile=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from agent.classes import PIF, VLAN, Bond, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
 from agent.classes.enums import IpConfigurationMode
+from agent.observer import consoles
 from agent.ports import Node, SeenBond, SeenHost, SeenInterface
 from agent.store.store import Store
 
@@ -65,7 +66,9 @@ def _host(store: Store, host: Host, seen: SeenHost) -> None:
     if host.metrics is not None:
         host.metrics.live = True
         host.metrics.memory_total = seen.memory_total
-    host.hostname, host.address = seen.hostname, seen.address
+    if (host.hostname, host.address) != (seen.hostname, seen.address):
+        host.hostname, host.address = seen.hostname, seen.address
+        consoles.locate(store)
     host.software_version = dict(seen.software_version)
     host.capabilities = tuple(seen.capabilities)
     host.cpu_configuration, host.cpu_info = dict(seen.cpu_configuration), dict(seen.cpu_info)

@@ -1,9 +1,11 @@
 """One client's connection: what stands between the socket and aiohttp, and guards it.
 
 aiohttp parses requests and frames answers. Before it sees a request, the head is checked here as a whole: its size, its
-line ends, that there is one way to tell where the body ends, and the method (aiohttp 3.14 answers every CONNECT that
-names a console with "400 Invalid URL"). It has no time limits on heads and on readers that do not read; they are here,
-as one look a few times in every limit instead of a timer for every request. What a request means, ``server`` decides.
+line ends, that there is one way to tell where the body ends, and the method. It has no time limits on heads and on
+readers that do not read; they are here, as one look a few times in every limit instead of a timer for every request.
+What a request means, ``server`` decides.
+
+After a CONNECT, and after a request for a WebSocket, nothing more on the connection is HTTP.
 """
 
 from __future__ import annotations
@@ -26,11 +28,18 @@ log = logging.getLogger(__name__)
 
 METHODS = frozenset({b"GET", b"HEAD", b"OPTIONS", b"POST"})
 ALLOW = "GET, HEAD, OPTIONS, POST"
+CONNECT = "LINK"
+"""The method that stands for CONNECT, which aiohttp 3.14 answers with "400 Invalid URL" where it names a path. No
+client gets another one than METHODS, PUT and CONNECT past `framing`.
+"""
 REFUSED_PATH = "/.refused"
 """Path of the request that stands for a refused one, so that its answer waits its turn behind those before it."""
 DISCARD_MAX = 64 * 1024 * 1024
 READ_BYTES = 256 * 1024
 """So much of a body waits to be read, and as much again, before its sender has to."""
+TUNNEL_BYTES = 64 * 1024
+"""So much of what comes through a tunnel waits to be read, and as much again, before its sender has to."""
+_UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)([ \t]*):[ \t]*([^\r\n]*)")
 _CREDENTIALS = struct.Struct("3i")
 _HEAD_END = b"\r\n\r\n"
@@ -56,9 +65,11 @@ class Limits:
     linger_seconds: float = 2.0
     """How long what a refused client still sends is swallowed, so that it gets to read why."""
     stream_seconds: float = 120.0
-    """How long a client may pause while it sends or fetches a disk."""
+    """How long a client may pause while it sends or fetches a disk, and leave unread what a console shows."""
     uploads: frozenset[str] = frozenset()
     """The paths that take a body of any length, by PUT."""
+    tunnels: frozenset[str] = frozenset()
+    """The paths to which a tunnel leads, by CONNECT or as a WebSocket."""
 
 
 @dataclass(eq=False)
@@ -83,18 +94,22 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
     return Caller(name[0], local=address.is_loopback)
 
 
-def framing(head: bytes, body_bytes: int, uploads: frozenset[str] = frozenset()) -> tuple[int, bool]:
+def framing(
+    head: bytes, body_bytes: int, uploads: frozenset[str] = frozenset(), tunnels: frozenset[str] = frozenset()
+) -> tuple[int, bool]:
     """Length of the body that follows a head, and whether it comes in chunks instead. Refusal for a doubtful head.
 
-    `uploads` are the paths that take a body of any length, by PUT.
+    `uploads` are the paths that take a body of any length, by PUT; `tunnels` those that can be connected to.
     """
     method = head[: head.find(b" ")]
     if not method.isalpha() or not head[: head.find(b"\r\n")].endswith((b" HTTP/1.1", b" HTTP/1.0")):
         raise Refusal(400, "this is no HTTP")
     if method == b"CONNECT":
-        raise Refusal(501, "no console is served here")
+        if place(_path(head), tunnels) not in tunnels:
+            raise Refusal(501, "no console is served here")
+        body_bytes = 0
     upload = method == b"PUT" and place(_path(head), uploads) in uploads
-    if method not in METHODS and not upload:
+    if method not in METHODS and method != b"CONNECT" and not upload:
         raise Refusal(405, "the method is not served")
     lines = head.count(b"\r\n")
     if lines != head.count(b"\n") or lines != head.count(b"\r"):
@@ -109,7 +124,7 @@ def framing(head: bytes, body_bytes: int, uploads: frozenset[str] = frozenset())
     if len(fields) > 1 or blank:
         raise Refusal(400, "the length of the body is told more than once, or oddly")
     if name == b"transfer-encoding":
-        if value != b"chunked" or b" HTTP/1.0\r\n" in head:
+        if method == b"CONNECT" or value != b"chunked" or b" HTTP/1.0\r\n" in head:
             raise Refusal(400, "the transfer encoding is not chunked")
         return 0, True
     if not value.isdigit():
@@ -209,6 +224,8 @@ class Connection(web.RequestHandler):
         "refusal",
         "streams",
         "task",
+        "tunnel",
+        "upgraded",
         "waits",
     )
 
@@ -247,7 +264,11 @@ class Connection(web.RequestHandler):
         self.waits = False
         """Whether it only waits for something to happen. Any other call is finished even if its client goes away."""
         self.streams = False
-        """Whether a disk is on its way, which may pause for longer than an answer."""
+        """Whether a disk is on its way or a console is open, which may pause for longer than an answer."""
+        self.tunnel: asyncio.StreamReader | None = None
+        """What comes after a CONNECT."""
+        self.upgraded = False
+        """Whether a WebSocket was asked for: what comes after that is aiohttp's to read."""
 
     # --- the transport's side
 
@@ -275,8 +296,11 @@ class Connection(web.RequestHandler):
         self._stalled_since = None
 
     def data_received(self, data: bytes) -> None:
-        if not data or self._chunked or self.refusal is not None:
+        if not data or self._chunked or self.upgraded or self.refusal is not None:
             self._pass(data)
+            return
+        if self.tunnel is not None:
+            self.tunnel.feed_data(data)
             return
         self._last_read = self._loop.time()
         if self._body_left:
@@ -292,8 +316,17 @@ class Connection(web.RequestHandler):
             except Refusal as refusal:
                 self.refuse(refusal)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own says so, aiohttp's returns None
+        """The client sends no more. Whether it can be sent something all the same: TLS closes both ways at once."""
+        if self.tunnel is None or self.refusal is not None:
+            return False
+        self.tunnel.feed_eof()
+        return self.transport is not None and self.transport.get_extra_info("sslcontext") is None
+
     def _pass(self, data: bytes) -> None:
-        """What needs no look: aiohttp's own call to go on with what it has, a chunked body, and what comes too late."""
+        """What needs no look: aiohttp's own call to go on with what it has, a chunked body, what comes through a
+        WebSocket, and what comes too late.
+        """
         if self.refusal is None or not data:
             self._last_read = self._loop.time() if data else self._last_read
             super().data_received(data)
@@ -317,8 +350,13 @@ class Connection(web.RequestHandler):
                 return
             if end > limits.head_bytes:
                 raise Refusal(431, f"the head is longer than {limits.head_bytes} octets")
-            length, self._chunked = framing(self._head[:end], limits.body_bytes, limits.uploads)
-            if self._chunked:
+            length, self._chunked = framing(self._head[:end], limits.body_bytes, limits.uploads, limits.tunnels)
+            if self._head.startswith(b"CONNECT "):
+                request = self._connect(end)
+            elif self._upgrades(end):
+                self.upgraded = True
+                request, self._head = self._head, b""
+            elif self._chunked:
                 request, self._head = self._head, b""
             else:
                 request, self._head = self._head[: end + length], self._head[end + length :]
@@ -326,6 +364,24 @@ class Connection(web.RequestHandler):
             self._in_flight += 1
             self._served = True
             super().data_received(request)
+
+    def _connect(self, end: int) -> bytes:
+        """The request that stands for a CONNECT. It is one of HTTP/1.0, so that its answer is not framed either."""
+        head, rest = self._head[:end], self._head[end:]
+        self._head = b""
+        # aiohttp's own reader pauses its parser too, which has ended (3.14: AssertionError).
+        self.tunnel = asyncio.StreamReader(TUNNEL_BYTES, self._loop)
+        self.tunnel.set_transport(cast(asyncio.Transport, self.transport))
+        if rest:
+            self.tunnel.feed_data(rest)
+        target = head.split(b" ", 2)[1]
+        return CONNECT.encode() + b" " + target + b" HTTP/1.0" + head[head.index(b"\r\n") :]
+
+    def _upgrades(self, end: int) -> bool:
+        """Whether the head asks for a WebSocket where there is one."""
+        tunnels, head = self._connections.limits.tunnels, self._head
+        wanted = head.startswith(b"GET ") and _UPGRADE.search(head, 0, end) is not None
+        return wanted and place(_path(head), tunnels) in tunnels
 
     # --- the server's side
 
@@ -340,6 +396,8 @@ class Connection(web.RequestHandler):
         """From now on swallow what comes: the request under way is answered with this refusal."""
         self.refusal = refusal
         self.resume_reading()  # of a long body, much may be waiting to be read
+        if self.tunnel is not None and self.transport is not None:
+            self.transport.resume_reading()
 
     def abort(self) -> None:
         """End it at once, whatever is still to be written."""
@@ -360,6 +418,12 @@ class Connection(web.RequestHandler):
     def _release(self) -> None:
         self._connections.held_bytes -= self._held
         self._held = 0
+
+    def cancelled_by_agent(self) -> bool:
+        """Whether the CancelledError that was just caught says that the agent stops, and not that the client is gone.
+        It is answered then, and over.
+        """
+        return self.transport is not None and self.task is not None and self.task.uncancel() == 0
 
     @property
     def answering(self) -> bool:

@@ -23,7 +23,7 @@ from isal import isal_zlib
 from agent.errors import XenError
 from agent.rpc import jsonrpc, xmlrpc
 from agent.rpc.answers import Answers
-from agent.rpc.connection import ALLOW, REFUSED_PATH, Connection, Connections, Limits, Refusal, place
+from agent.rpc.connection import ALLOW, CONNECT, REFUSED_PATH, Connection, Connections, Limits, Refusal, place
 from agent.rpc.dispatch import Caller, Result
 from agent.rpc.listeners import Listener, Passed, bind
 from agent.rpc.origins import Origins
@@ -104,7 +104,8 @@ class Server:
         self._make_certificate = certificate is None
         self._endpoints = endpoints
         uploads = frozenset(path for path, endpoint in endpoints.items() if "PUT" in endpoint.methods)
-        self._limits = replace(limits or Limits(), uploads=uploads)
+        tunnels = frozenset(path for path, endpoint in endpoints.items() if CONNECT in endpoint.methods)
+        self._limits = replace(limits or Limits(), uploads=uploads, tunnels=tunnels)
         self._xml = Answers(store, xmlrpc.WIRE)
         self._json = Answers(store, jsonrpc.WIRE)
         loop = asyncio.get_running_loop()
@@ -231,7 +232,8 @@ class Server:
         if path in RPC_PATHS:
             return _text(405, "calls are sent by POST\n", {"Allow": "OPTIONS, POST"})
         if (endpoint := self._endpoints.get(place(path, self._endpoints))) is not None:
-            return _text(405, "the method is not served here\n", {"Allow": ", ".join(sorted(endpoint.methods))})
+            allowed = {"CONNECT" if method == CONNECT else method for method in endpoint.methods}
+            return _text(405, "the method is not served here\n", {"Allow": ", ".join(sorted(allowed))})
         if path == "/healthz":
             return _text(200, "ok")
         return _text(200, PAGE) if path == "/" else _text(404, "there is nothing here\n")
@@ -301,7 +303,7 @@ class Server:
         try:
             return await called
         except asyncio.CancelledError:
-            if connection.transport is None or connection.task is None or connection.task.uncancel():
+            if not connection.cancelled_by_agent():
                 raise
             raise Stopping from None
         finally:

@@ -572,6 +572,36 @@ def test_consoles_are_those_of_a_running_domain() -> None:
     assert xml_read.read(root, PowerState.HALTED).consoles == ()
 
 
+@pytest.mark.parametrize(
+    ("graphics", "place"),
+    [
+        ("port='5901'", "127.0.0.1:5901"),
+        ("port='5901' listen='::'", "[::1]:5901"),
+        ("port='5901' listen='::1'", "[::1]:5901"),
+        ("port='5901' listen='192.0.2.7'", "192.0.2.7:5901"),
+        ("port='5901' listen='some.name'", "127.0.0.1:5901"),
+        ("port='5901' socket='/run/vnc'", "/run/vnc"),
+    ],
+)
+def test_a_screen_is_where_its_server_listens(graphics: str, place: str) -> None:
+    root = xml_read.parse(f"<domain id='3'><devices><graphics type='vnc' {graphics}/></devices></domain>")
+    assert [console.location for console in xml_read.consoles_of(root)] == [place]
+
+
+@pytest.mark.parametrize(
+    ("listen", "place"),
+    [
+        ("type='address' address='192.0.2.7'", "192.0.2.7:5901"),
+        ("type='socket' socket='/run/vnc'", "/run/vnc"),
+        ("type='none'", "127.0.0.1:5901"),
+    ],
+)
+def test_a_screen_may_say_apart_where_its_server_listens(listen: str, place: str) -> None:
+    inner = f"<graphics type='vnc' port='5901'><listen {listen}/></graphics>"
+    root = xml_read.parse(f"<domain id='3'><devices>{inner}</devices></domain>")
+    assert [console.location for console in xml_read.consoles_of(root)] == [place]
+
+
 def test_the_number_of_a_domain_that_does_not_run_is_not_told() -> None:
     assert xml_read.read(xml_read.parse("<domain id='7'/>"), PowerState.HALTED).domid == -1
 

@@ -37,7 +37,8 @@ def test_what_the_guest_prints_reaches_the_console_of_the_api(machine: Machine) 
     ]
     line = "ttyS0" if machine.kind == "hvm" else "hvc0"
     machine.run(f"echo a word from inside >/dev/{line}")
-    read = f"timeout 120 grep -a -m 1 'a word from inside' {terminal['location'].removeprefix('file://')}"
+    place = terminal["other_config"]["location_on_host"].removeprefix("file://")
+    read = f"timeout 120 grep -a -m 1 'a word from inside' {place}"
     heard = machine.dom0.run(read, check=False).stdout
     assert "a word from inside" in heard
 
@@ -45,7 +46,7 @@ def test_what_the_guest_prints_reaches_the_console_of_the_api(machine: Machine) 
 @operation("VNC")
 def test_a_screen_answers_where_the_api_says(machine: Machine) -> None:
     [screen] = [
-        record["location"]
+        record["other_config"]["location_on_host"]
         for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
         if record["protocol"] == "rfb"
     ]
