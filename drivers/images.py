@@ -84,7 +84,7 @@ def open_chain(
     unpacked = folder.stage("export")
     try:
         os.ftruncate(unpacked.descriptor, size)
-        with _damage():
+        with damage():
             qemu_img.convert(chain, Layer(unpacked.descriptor, "raw"), progress, shared=True)
         return Opened(os.dup(unpacked.descriptor), size, tag, guard)
     finally:
@@ -99,7 +99,7 @@ def open_device(descriptor: int, guard: Guard) -> Opened:
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def damage() -> Iterator[None]:
     """What qemu-img cannot read is the image's fault."""
     try:
         yield
@@ -172,7 +172,7 @@ class StagedImage:
     def unpack(self, format: str, progress: Callable[[float], None]) -> None:
         assert self._spooled is not None
         image = Layer(self._spooled.descriptor, format)
-        with self._guard(), _damage():
+        with self._guard(), damage():
             self._qemu_img.check(image)
             self._qemu_img.convert([image], Layer(self._image.descriptor, "raw"), progress)
         if os.fstat(self._image.descriptor).st_size != self.size:

@@ -1,4 +1,5 @@
-"""Runs lvm2 for what libvirt's logical pools refuse (9.0.0): snapshots of volumes, and volumes that grow.
+"""Runs lvm2 for what libvirt's logical pools refuse (9.0.0): snapshots of volumes, volumes that grow, and
+other names for them.
 
 A snapshot of an ordinary volume gets as much room as its origin has, so that it can never overflow and be lost; one of
 a thin volume shares its pool. lvm2 makes no snapshot of an ordinary snapshot. Which volume is which disk, this module
@@ -60,6 +61,10 @@ class Lvm:
     def grow(self, group: str, name: str, size: int) -> None:
         """Make the volume at least `size` bytes large."""
         self._run("lvextend", "--size", f"{size}b", f"{group}/{name}")
+
+    def rename(self, group: str, name: str, new: str) -> None:
+        """Give the volume another name, which must be free. Who has it open keeps it."""
+        self._run("lvrename", group, name, new)
 
     def _run(self, program: str, *arguments: str) -> str:
         if self._folder is None:

@@ -13,6 +13,7 @@ import os
 import re
 import select
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,9 @@ def _path(descriptor: int) -> str:
 
 
 def _node(descriptor: int, format: str) -> dict[str, Any]:
-    return {"driver": format, "file": {"driver": "file", "filename": _path(descriptor)}}
+    # QEMU 7.2: "'file' driver requires '/proc/self/fd/3' to be a regular file".
+    driver = "host_device" if stat.S_ISBLK(os.fstat(descriptor).st_mode) else "file"
+    return {"driver": format, "file": {"driver": driver, "filename": _path(descriptor)}}
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

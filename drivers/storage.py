@@ -6,8 +6,9 @@ deletes them, and qemu-img copies them. Pools themselves are in ``pools``.
 
 from __future__ import annotations
 
+import logging
 import os
-import stat
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUs
 from agent.ports import SeenVolume, VolumeReader, VolumeWriter
 from drivers import images
 from drivers.connection import Connection
+from drivers.devices import DeviceImage, device, zero
 from drivers.disk_journal import DiskJournal, Operation, Step
 from drivers.disks import FolderDisks, asked_format, format_for, room
 from drivers.lvm import Lvm
@@ -30,6 +32,10 @@ from drivers.pools import file_call
 from drivers.qemu_img import Layer, QemuImg
 from drivers.sparse import Folder, Image
 from drivers.text import cleaned
+
+log = logging.getLogger(__name__)
+_PASSING = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.(new|old|spool)", re.ASCII)
+"""Volumes of devices that are there for a while: what is to replace a disk, and what was replaced."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,8 @@ class LibvirtStorage(FolderDisks):
             _refresh(place.pool)
             if place.folder is None:
                 described = (_described(volume) for volume in place.pool.listAllVolumes())
-                return [_seen(volume) for volume in described if volume is not None]
+                seen = [_seen(volume) for volume in described if volume is not None]
+                return [volume for volume in seen if not _PASSING.fullmatch(volume.name)]
         return self.scan_folder(sr)
 
     def create_volume(self, vdi: VDI) -> SeenVolume:
@@ -88,7 +95,7 @@ class LibvirtStorage(FolderDisks):
             _require_raw(vdi)
             free = _free(place, size)
         with self._call(vdi.SR, vdi, size, free), self._noted(vdi, "create"):
-            volume = place.pool.createXML(_volume_xml(vdi))
+            volume = place.pool.createXML(_volume_xml(vdi.uuid, size))
             self.journal.reached("create: named")
             return _seen(etree.fromstring(volume.XMLDesc()))
 
@@ -137,19 +144,67 @@ class LibvirtStorage(FolderDisks):
         if place.folder is not None:
             return super().read_volume(vdi, progress)
         guard = partial(file_call, vdi.SR, vdi)
-        with guard(), _device(path) as descriptor:
+        with guard(), device(path) as descriptor:
             return images.open_device(descriptor, guard)
 
     def write_volume(self, vdi: VDI) -> VolumeWriter:
-        """Begin what is to take the place of an image of a folder, or become it.
+        """Begin what is to take the place of a volume, or become it.
 
-        VALUE_NOT_SUPPORTED where volumes are devices, which have no room beside them.
+        VALUE_NOT_SUPPORTED where volumes are devices that nothing can give other names.
         """
         with self._call(vdi.SR, vdi):
             place = self._place(vdi.SR)
-        if place.folder is None:
-            raise ValueNotSupported("SR", vdi.SR.ref, "the content of disks that are devices cannot be replaced")
-        return super().write_volume(vdi)
+        if place.folder is not None:
+            return super().write_volume(vdi)
+        if not place.group or not self.lvm.installed:
+            raise ValueNotSupported("SR", vdi.SR.ref, "on this storage the content of a disk cannot be replaced")
+        with self._call(vdi.SR, vdi):
+            _require_raw(vdi)
+            name = self._volume(place, vdi).name() if vdi.location else ""
+            free = _free(place, vdi.virtual_size)
+        new, old = f"{vdi.uuid}.new", f"{vdi.uuid}.old"
+        undo: list[Step] = [("remove", new), ("remove", f"{vdi.uuid}.spool")]
+        undo += [("move", old, name), ("remove", old, name)] if name else [("remove", vdi.uuid)]
+        self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=not name, undo=undo))
+
+        @contextmanager
+        def guard() -> Iterator[None]:
+            with self._call(vdi.SR, vdi, vdi.virtual_size, free), file_call(vdi.SR, vdi, vdi.virtual_size, free):
+                yield
+
+        def put() -> SeenVolume:
+            if name:
+                self._exchange(place, vdi, name, new, old)
+            else:
+                self.lvm.rename(place.group, new, vdi.uuid)
+            _refresh(place.pool)
+            return _seen(etree.fromstring(place.pool.storageVolLookupByName(name or vdi.uuid).XMLDesc()))
+
+        try:
+            devices = Volumes(place.pool)
+            return DeviceImage(
+                devices, vdi.uuid, vdi.virtual_size, self.qemu_img, guard, put, lambda: self.journal.end(vdi.uuid)
+            )
+        except BaseException:
+            self.journal.end(vdi.uuid)
+            raise
+
+    def _exchange(self, place: Place, vdi: VDI, name: str, new: str, old: str) -> None:
+        """Let one volume have the name of another, which goes."""
+        _require_no_snapshots(place, vdi)
+        self.lvm.rename(place.group, name, old)
+        try:
+            self.lvm.rename(place.group, new, name)
+        except OSError:
+            self.lvm.rename(place.group, old, name)
+            raise
+        try:
+            _refresh(place.pool)  # what lvm2 named anew, libvirt knows after that
+            Volumes(place.pool).remove(old)
+        except libvirt.libvirtError as error:  # it is done all the same; the next start tries again
+            log.warning("what %r was before cannot be removed: %s", vdi, error)
+            return
+        self.journal.end(vdi.uuid)
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow it to `size`. VALUE_NOT_SUPPORTED for less than it has, and where the storage cannot grow a volume."""
@@ -196,7 +251,7 @@ class LibvirtStorage(FolderDisks):
                     _require_raw(target)
                     free = _free(place, size)
                 with self._call(target.SR, target, size, free), file_call(target.SR, target, size, free):
-                    return self._fill_device(chain, place, target, progress)
+                    return self._fill_device(chain, source.virtual_size, place, target, progress)
             folder = opened.enter_context(self.folder(target.SR))
             free = room(folder, target.SR, size)
             with file_call(target.SR, target, size, free):
@@ -216,18 +271,19 @@ class LibvirtStorage(FolderDisks):
         with self._call(source.SR, source):
             path = self._volume(origin, source).path()
         with file_call(source.SR, source):
-            return [Layer(opened.enter_context(_device(path)), "raw")]
+            return [Layer(opened.enter_context(device(path)), "raw")]
 
     def _fill_device(
-        self, chain: Sequence[Layer], place: Place, target: VDI, progress: Callable[[float], None]
+        self, chain: Sequence[Layer], shown: int, place: Place, target: VDI, progress: Callable[[float], None]
     ) -> SeenVolume:
         progress(0.0)
         with self._noted(target, "copy"):
-            volume = place.pool.createXML(_volume_xml(target))
+            volume = place.pool.createXML(_volume_xml(target.uuid, target.virtual_size))
             try:
-                with _device(volume.path(), write=True) as descriptor:
+                with device(volume.path(), write=True) as descriptor:
                     self.journal.reached("copy: begun")
                     self.qemu_img.convert(chain, Layer(descriptor, "raw"), progress, zeroed=False, shared=True)
+                    zero(descriptor, shown, os.lseek(descriptor, 0, os.SEEK_END))
                     os.fsync(descriptor)
                     self.journal.reached("copy: written")
                 progress(1.0)
@@ -285,15 +341,14 @@ class LibvirtStorage(FolderDisks):
         if place.folder is not None:
             super()._take(sr, steps)
             return
-        for verb, name, *_ in steps:
-            assert verb == "remove", verb
-            with self._call(sr):
+        for verb, name, *more in steps:
+            with self._call(sr), file_call(sr):
                 _refresh(place.pool)
-                try:
-                    place.pool.storageVolLookupByName(name).delete()
-                except libvirt.libvirtError as error:
-                    if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-                        raise
+                volumes = Volumes(place.pool)
+                if verb == "remove" and all(map(volumes.has, more)):
+                    volumes.remove(name)
+                elif verb == "move" and volumes.has(name) and not volumes.has(more[0]):
+                    self.lvm.rename(place.group, name, more[0])
 
     def _folder_path(self, sr: SR) -> Path:
         with self._call(sr):
@@ -332,16 +387,33 @@ class LibvirtStorage(FolderDisks):
         return volume
 
 
-@contextmanager
-def _device(path: str, *, write: bool = False) -> Iterator[int]:
-    """A device of the host, open. FileNotFoundError if it is none: then it is not what libvirt said it was."""
-    descriptor = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISBLK(os.fstat(descriptor).st_mode):
-            raise FileNotFoundError(path)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+@dataclass(frozen=True)
+class Volumes:
+    """The volumes of a pool of devices, by name. What libvirt refuses, it says itself."""
+
+    pool: libvirt.virStoragePool
+
+    def make(self, name: str, size: int) -> str:
+        """Make one. Returns its path."""
+        return str(self.pool.createXML(_volume_xml(name, size)).path())
+
+    def has(self, name: str) -> bool:
+        """Whether there is one of this name."""
+        return self._find(name) is not None
+
+    def remove(self, name: str) -> None:
+        """Remove it. One that is gone is no error."""
+        volume = self._find(name)
+        if volume is not None:
+            volume.delete()
+
+    def _find(self, name: str) -> libvirt.virStorageVol | None:
+        try:
+            return self.pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+            return None
 
 
 def _require_raw(vdi: VDI) -> None:
@@ -350,10 +422,10 @@ def _require_raw(vdi: VDI) -> None:
         raise ValueNotSupported("sm_config", format, "on this storage disks are raw")
 
 
-def _volume_xml(vdi: VDI) -> str:
+def _volume_xml(name: str, size: int) -> str:
     volume = etree.Element("volume")
-    etree.SubElement(volume, "name").text = vdi.uuid
-    etree.SubElement(volume, "capacity", unit="bytes").text = str(vdi.virtual_size)
+    etree.SubElement(volume, "name").text = name
+    etree.SubElement(volume, "capacity", unit="bytes").text = str(size)
     return etree.tostring(volume, encoding="unicode")
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 _SCRIPT = """
-[ -x /usr/sbin/iptables ] || mount -t overlay overlay -o "lowerdir=$1/sbin:/usr/sbin" /usr/sbin || exit 77
+if [ ! -x /usr/sbin/iptables ] || [ -x "$1/sbin/lvs" ]; then
+    mount -t overlay overlay -o "lowerdir=$1/sbin:/usr/sbin" /usr/sbin || exit 77
+fi
 for folder in /run/libvirt /etc/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
     mkdir -p $folder && mount -t tmpfs tmpfs $folder || exit 77
 done
@@ -22,12 +24,13 @@ exec libvirtd --config "$1/libvirtd.conf" --pid-file "$1/pid"
 
 
 @contextmanager
-def private_libvirtd(folder: Path, driver: str) -> Iterator[str]:
+def private_libvirtd(folder: Path, driver: str, programs: Path | None = None) -> Iterator[str]:
     """Run libvirtd with the storage, network or test driver alone, in namespaces of its own, and yield the URI to reach
     it.
 
     The test driver is a part of the daemon itself; it keeps its domains for as long as the daemon runs. The files and
-    socket are in `folder`. The test is skipped, with the reason, where this is not possible.
+    socket are in `folder`. The programs in the folder `programs`, which are links there, it finds before those of the
+    machine. The test is skipped, with the reason, where this is not possible.
     """
     module = next(Path("/").glob(f"usr/lib*/**/libvirt/connection-driver/libvirt_driver_{driver}.so"), None)
     if (
@@ -48,6 +51,10 @@ def private_libvirtd(folder: Path, driver: str) -> Iterator[str]:
         # Where there is no iptables, one that does nothing will do: in its namespace there is nothing to filter.
         (folder / "sbin" / tool).write_text("#!/bin/sh\n")
         (folder / "sbin" / tool).chmod(0o700)
+    for program in programs.iterdir() if programs is not None else ():
+        if program.is_symlink():
+            (folder / "sbin" / program.name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+            (folder / "sbin" / program.name).chmod(0o700)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             ["unshare", "--mount", *(["--net"] if driver == "network" else []), "sh", "-c", _SCRIPT, "sh", folder],

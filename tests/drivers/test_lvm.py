@@ -1,4 +1,4 @@
-"""lvm2's programs, as they are called; they are played, since no sandbox has a volume group."""
+"""lvm2's programs, as they are called; they are played. Volume groups are in the contracts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def asked(folder: Path) -> Sequence[str]:
 
 @pytest.fixture
 def lvm(tmp_path: Path) -> Lvm:
-    for program in ("lvcreate", "lvextend", "lvs"):
+    for program in ("lvcreate", "lvextend", "lvrename", "lvs"):
         play(tmp_path, program)
     return Lvm((str(tmp_path),))
 
@@ -45,6 +45,11 @@ def test_a_thin_snapshot_takes_no_room_and_can_be_used(lvm: Lvm, tmp_path: Path)
 def test_a_volume_grows_to_bytes(lvm: Lvm, tmp_path: Path) -> None:
     lvm.grow("vg", "x", 2**30)
     assert asked(tmp_path) == ["--size", "1073741824b", "vg/x"]
+
+
+def test_a_volume_gets_another_name(lvm: Lvm, tmp_path: Path) -> None:
+    lvm.rename("vg", "x", "y")
+    assert asked(tmp_path) == ["vg", "x", "y"]
 
 
 @pytest.mark.parametrize("kind", [Volume("", ""), Volume("o", ""), Volume("", "p"), Volume("o", "p")])

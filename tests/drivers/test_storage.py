@@ -421,7 +421,7 @@ class Devices:
         self.source = below.volume("/dev/vg/source", type="block")
         below.pool.createXML.side_effect = self._make
         below.pool.storageVolLookupByName.return_value = self.source
-        mocker.patch.object(module, "_device", self._opened)
+        mocker.patch.object(module, "device", self._opened)
         (folder / "source").write_bytes(CONTENT)
 
     def _make(self, definition: str) -> Mock:
