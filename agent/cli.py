@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -21,7 +22,9 @@ from agent.roles import Role
 from agent.users import Users, UsersError
 
 DEFAULT_URL = "http://127.0.0.1:8086"
+DEFAULT_SOCKET = Path("/run/xen-host-agent/socket")
 PASSWORD_VARIABLE = "XEN_HOST_AGENT_PASSWORD"
+URL_VARIABLE = "XEN_HOST_AGENT_URL"
 
 
 def _checked(name: str) -> Callable[[str], Any]:
@@ -57,7 +60,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         "xen-host-agent",
         description="The XenAPI for a plain Xen host, driven through libvirt.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrongly used. 'xen-host-agent COMMAND --help' shows examples.",
+        epilog="The commands that work on the objects of a running agent, such as vm-list, are told by "
+        "'xen-host-agent help'. Exit codes: 0 done, 1 failed, 2 wrongly used. 'xen-host-agent COMMAND --help' shows "
+        "examples.",
     )
     top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -67,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _add_watch(commands)
     _add_reference(commands)
     _add_check_config(commands)
+    _add_help(commands)
     return top
 
 
@@ -170,15 +176,39 @@ def _add_user(commands: Any) -> None:
         _add_state(action)
 
 
-def _add_client(command: argparse.ArgumentParser) -> None:
+def default_url() -> str:
+    """Where the agent is looked for: by the environment, on this host's socket where it may be used, or loopback."""
+    if os.environ.get(URL_VARIABLE):
+        return os.environ[URL_VARIABLE]
+    return f"unix:{DEFAULT_SOCKET}" if os.access(DEFAULT_SOCKET, os.R_OK | os.W_OK) else DEFAULT_URL
+
+
+def _fingerprint(text: str) -> str:
+    digits = text.removeprefix("SHA256:").replace(":", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise argparse.ArgumentTypeError(f"{text!r} is no SHA-256 fingerprint of 64 hexadecimal digits")
+    return digits
+
+
+def client_options(command: argparse.ArgumentParser) -> None:
+    """The options of every command that talks to a running agent."""
     command.add_argument(
         "--url",
         type=_url,
-        default=DEFAULT_URL,
-        help="where the agent listens: http://, https:// or unix:PATH (default: %(default)s)",
+        default=default_url(),
+        help="where the agent listens: http://, https:// or unix:PATH (default: the environment variable "
+        f"{URL_VARIABLE}, else this host's socket where you may use it, else {DEFAULT_URL})",
     )
     command.add_argument("--user", default="root", metavar="NAME", help="who logs in (default: %(default)s)")
-    command.add_argument(
+    command.add_argument("--password-file", type=Path, metavar="FILE", help="a file whose first line is the password")
+    trust = command.add_mutually_exclusive_group()
+    trust.add_argument(
+        "--ca", type=Path, metavar="FILE", help="trust what this certificate signed, such as the agent's server.pem"
+    )
+    trust.add_argument(
+        "--fingerprint", type=_fingerprint, metavar="SHA256", help="trust the certificate with this fingerprint only"
+    )
+    trust.add_argument(
         "--insecure", action="store_true", help="take any certificate over https, such as the agent's self-signed one"
     )
 
@@ -198,7 +228,7 @@ def _add_call(commands: Any) -> None:
         xen-host-agent call VM.start OpaqueRef:6695eb01-f6a4-8304-79aa-97f2502e193f false true
         xen-host-agent call --url unix:/run/xen-host-agent/socket pool.get_all_records""",
     )
-    _add_client(call)
+    client_options(call)
     call.add_argument("message", type=_message, metavar="Class.message", help="such as VM.get_all or Async.VM.start")
     call.add_argument("args", nargs="*", metavar="ARG", help="its parameters, without the session")
 
@@ -215,7 +245,7 @@ def _add_watch(commands: Any) -> None:
         xen-host-agent watch VM task
         xen-host-agent watch --changes-only VM""",
     )
-    _add_client(watch)
+    client_options(watch)
     watch.add_argument("--changes-only", action="store_true", help="leave out what is there already")
     watch.add_argument("classes", nargs="*", metavar="CLASS", help="which classes, in any letter case (default: all)")
 
@@ -249,6 +279,20 @@ def _add_check_config(commands: Any) -> None:
         xen-host-agent check-config --config ./config.toml""",
     )
     _add_config(check)
+
+
+def _add_help(commands: Any) -> None:
+    told = _add(
+        commands,
+        "help",
+        "list the commands that work on the objects of a running agent",
+        "List the commands that follow from the API, such as vm-list and vm-start, by class; those of one class with\n"
+        "a line on each; or all that one of them takes.",
+        """xen-host-agent help
+        xen-host-agent help vm
+        xen-host-agent help vm-start""",
+    )
+    told.add_argument("topic", nargs="?", metavar="CLASS|COMMAND", help="more on this")
 
 
 def complain(text: object) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import errno
 import getpass
+import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -18,8 +20,10 @@ import socket
 import ssl
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -40,6 +44,7 @@ class Failure(Exception):
     def __init__(self, code: str, params: list[str]) -> None:
         super().__init__(shlex.join([code, *params]))
         self.code = code
+        self.params = params
 
 
 class Unreachable(Exception):
@@ -60,18 +65,39 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class PinnedConnection(http.client.HTTPSConnection):
+    """HTTP over TLS, to the one whose certificate has this SHA-256 fingerprint, where one is given."""
+
+    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, fingerprint: str | None) -> None:
+        super().__init__(host, port, timeout=CONNECT_SECONDS, context=context)
+        self._fingerprint = fingerprint
+
+    def connect(self) -> None:
+        """Open the connection; ssl.SSLError where it is another's."""
+        super().connect()
+        found = hashlib.sha256(self.sock.getpeercert(binary_form=True) or b"").hexdigest()
+        if self._fingerprint and not hmac.compare_digest(found, self._fingerprint):
+            self.close()
+            raise ssl.SSLError(f"the certificate has the fingerprint {found}")
+
+
 class Agent:
     """One agent at an address, and the session there. Not for several threads."""
 
-    def __init__(self, url: str, *, insecure: bool = False) -> None:
+    def __init__(
+        self, url: str, *, insecure: bool = False, ca: Path | None = None, fingerprint: str | None = None
+    ) -> None:
         self.url = url
         self.session = ""
         self._insecure = insecure
+        self._ca = ca
+        self._fingerprint = fingerprint
         self._number = 0
         self._interrupted = False
-        self._http = self._connection()
+        self._http = self.connection()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection of its own, not yet opened; Unreachable where the address is none."""
         if self.url.startswith("unix:"):
             return UnixConnection(self.url.removeprefix("unix:"), CONNECT_SECONDS)
         try:
@@ -81,10 +107,13 @@ class Agent:
             raise Unreachable(f"{self.url}: {error}") from None
         if parts.scheme == "http":
             return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
-        context = ssl.create_default_context()
-        if self._insecure:
+        try:
+            context = ssl.create_default_context(cafile=self._ca)
+        except OSError as error:
+            raise Unreachable(f"{self._ca}: {error.strerror or error}") from None
+        if self._insecure or self._fingerprint:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=context)
+        return PinnedConnection(host, port, context, self._fingerprint)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +132,7 @@ class Agent:
             # A message may have been interrupted half-way: the connection of Python 3.11's http.client keeps what it
             # had put together even when it is closed, and would send it before the next request.
             self.close()
-            self._http = self._connection()
+            self._http = self.connection()
             self._interrupted = False
             with suppress(Failure, Unreachable):
                 self.send("session.logout", self.session)
@@ -162,9 +191,27 @@ def _password(args: argparse.Namespace) -> str:
     given = os.environ.get(PASSWORD_VARIABLE)
     if given is not None:
         return given
+    if args.password_file is not None:
+        try:
+            return str(args.password_file.read_text("utf-8").partition("\n")[0])
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsersError(f"{args.password_file}: {getattr(error, 'strerror', None) or error}") from None
     if sys.stdin.isatty():
         return getpass.getpass(f"Password for {args.user} at {args.url}: ")
     return password_line()
+
+
+def _agent(args: argparse.Namespace) -> Agent:
+    return Agent(args.url, insecure=args.insecure, ca=args.ca, fingerprint=args.fingerprint)
+
+
+@contextmanager
+def connected(args: argparse.Namespace) -> Iterator[Agent]:
+    """The agent that the options of the command line name, logged in."""
+    password = _password(args)
+    with _agent(args) as agent:
+        agent.login(args.user, password)
+        yield agent
 
 
 def argument(text: str) -> object:
@@ -184,7 +231,7 @@ def run_call(args: argparse.Namespace) -> int:
     """``call``: one message, its result as JSON."""
     params = [argument(text) for text in args.args]
     try:
-        with Agent(args.url, insecure=args.insecure) as agent:
+        with _agent(args) as agent:
             if args.message not in LOGINS:
                 agent.login(args.user, _password(args))
                 params.insert(0, agent.session)
@@ -202,7 +249,7 @@ def run_watch(args: argparse.Namespace) -> int:
     """``watch``: events until SIGINT or SIGTERM, which is its good end."""
     try:
         password = _password(args)
-        with Agent(args.url, insecure=args.insecure) as agent:
+        with _agent(args) as agent:
             watcher = Watcher(agent, args.user, password, args.classes or ["*"], changes_only=args.changes_only)
             # SIGINT too: a shell has what it runs in the background ignore it.
             for number in (signal.SIGINT, signal.SIGTERM):
