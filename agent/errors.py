@@ -1149,3 +1149,11 @@ class DuplicatePifDeviceName(XenError):
 
     code = "DUPLICATE_PIF_DEVICE_NAME"
     device: str
+
+
+@dataclass(eq=False)
+class OperationPartiallyFailed(XenError):
+    """It was done to some of the machines and failed for one; the log says why."""
+
+    code = "OPERATION_PARTIALLY_FAILED"
+    operation: str

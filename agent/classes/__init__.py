@@ -31,6 +31,7 @@ from agent.classes.vif import VIF
 from agent.classes.vif_metrics import VIFMetrics
 from agent.classes.vlan import VLAN
 from agent.classes.vm import VM
+from agent.classes.vm_appliance import VMAppliance
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
 from agent.classes.vtpm import VTPM
@@ -72,6 +73,7 @@ __all__ = [
     "User",
     "VBDMetrics",
     "VIFMetrics",
+    "VMAppliance",
     "VMGuestMetrics",
     "VMMetrics",
     "XSPolicy",

@@ -339,6 +339,15 @@ class PifIgmpStatus(WireEnum, name="pif_igmp_status"):
     DISABLED = "disabled"
 
 
+class VmApplianceOperation(WireEnum, name="vm_appliance_operation"):
+    """What is done to the machines of an appliance."""
+
+    START = "start"
+    CLEAN_SHUTDOWN = "clean_shutdown"
+    HARD_SHUTDOWN = "hard_shutdown"
+    SHUTDOWN = "shutdown"
+
+
 class BondMode(WireEnum, name="bond_mode"):
     """How the cards of a bond share what it carries."""
 

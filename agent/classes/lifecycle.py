@@ -20,6 +20,7 @@ from agent.classes.enums import (
     VbdType,
     VdiOperation,
     VifOperation,
+    VmApplianceOperation,
     VmOperation,
 )
 from agent.errors import OperationBlocked, OperationNotAllowed, VMBadPowerState, VMIsSnapshot, VMIsTemplate
@@ -181,6 +182,8 @@ def derive_vm(vm: m.VM) -> None:
         derive_vbd(vbd)
     for vif in vm.VIFs:
         derive_vif(vif)
+    if vm.appliance is not None:
+        derive_appliance(vm.appliance)
 
 
 def derive_vbd(vbd: m.VBD) -> None:
@@ -266,6 +269,17 @@ def derive_sr(sr: m.SR) -> None:
     if (StorageOperation.SCAN in before) != attached:
         for vdi in sr.VDIs:
             derive_vdi(vdi)
+
+
+def derive_appliance(appliance: m.VMAppliance) -> None:
+    """allowed_operations of an appliance: what makes sense for one of its machines or more."""
+    states = {vm.power_state for vm in appliance.VMs}
+    allowed = [VmApplianceOperation.START] if H in states else []
+    if R in states or P in states:
+        allowed.append(VmApplianceOperation.CLEAN_SHUTDOWN)
+    if states - {H}:
+        allowed += [VmApplianceOperation.HARD_SHUTDOWN, VmApplianceOperation.SHUTDOWN]
+    appliance.allowed_operations = () if appliance.current_operations else tuple(allowed)
 
 
 def derive_task(task: m.Task) -> None:

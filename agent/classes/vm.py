@@ -265,23 +265,27 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     is_vmss_snapshot: bool = constructor(
         "did xapi's schedule take the snapshot, as a client gave it to create", default=False
     )
-    appliance: Entity | None = readwrite(
-        "always null: machines are not started in groups", default=None, to="VM_appliance", role=Role.POOL_OPERATOR
+    appliance: m.VMAppliance | None = readwrite(
+        "appliance that the machine belongs to; null for none",
+        default=None,
+        bound="VMs",
+        weak=True,
+        role=Role.POOL_OPERATOR,
     )
     start_delay: int = readwrite(
-        "seconds to wait after its start before the next in order; noted, not acted on: no groups are started",
+        "seconds to wait after its start before those next in order, when its appliance starts",
         default=0,
         role=Role.POOL_OPERATOR,
         check=checks.not_negative,
     )
     shutdown_delay: int = readwrite(
-        "seconds to wait after its shutdown before the next in order; noted, not acted on: no groups are stopped",
+        "seconds to wait after its shutdown before those next in order, when its appliance stops",
         default=0,
         role=Role.POOL_OPERATOR,
         check=checks.not_negative,
     )
     order: int = readwrite(
-        "place among the machines of a group; noted, not acted on: no groups are started",
+        "place among the machines of its appliance: the lowest starts first and stops last",
         default=0,
         role=Role.POOL_OPERATOR,
         check=checks.not_negative,

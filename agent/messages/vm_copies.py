@@ -39,7 +39,16 @@ from agent.roles import Role
 
 log = logging.getLogger(__name__)
 POWER_ADMIN = Role.VM_POWER_ADMIN
-NOT_COPIED = {"uuid", "name_label", "is_a_template", "blocked_operations", "generation_id", "last_booted_record"}
+NOT_COPIED = {
+    "uuid",
+    "name_label",
+    "is_a_template",
+    "blocked_operations",
+    "generation_id",
+    "last_booted_record",
+    "appliance",
+    "snapshot_schedule",
+}
 
 
 @dataclass(frozen=True)

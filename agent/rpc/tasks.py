@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from agent.call import Call, Site
-from agent.classes import VDI, VM, Task
-from agent.classes.enums import TaskStatus, VdiOperation
+from agent.classes import VM, Task
+from agent.classes.enums import TaskStatus
 from agent.classes.lifecycle import require_reach
 from agent.errors import (
     HandleInvalid,
@@ -25,9 +25,9 @@ from agent.errors import (
     OperationNotAllowed,
     TaskCancelled,
     TooManyPendingTasks,
-    VdiInUse,
     XenError,
 )
+from agent.messages import operations
 from agent.messages.task import is_a_verbs, require_own_task
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message
@@ -205,23 +205,8 @@ class Tasks:
         noted = subject is not None and message.operation and "current_operations" in subject.fields
         if not noted or subject is None:
             return self._transacted(message, call, args)
-        kind = subject.fields["current_operations"].type
-        operation = kind.decode({"": message.operation}, self._site.store.find)[""]
-        with self._site.store.transaction(wait=False):
-            require_live(self._site, args)
-            if isinstance(subject, VDI) and VdiOperation.BLOCKED in subject.current_operations.values():
-                raise VdiInUse(subject, message.operation)
-            held = subject.__dict__["current_operations"]
-            subject.current_operations = {**held, task.ref: operation}
-        try:
+        with operations.noted(self._site.store, subject, message.operation, task):
             return self._transacted(message, call, args)
-        finally:
-            with self._site.store.transaction(wait=False):
-                if self._site.store.is_live(subject):
-                    rest = {
-                        key: item for key, item in subject.__dict__["current_operations"].items() if key != task.ref
-                    }
-                    subject.current_operations = rest
 
     def _transacted(self, message: Message, call: Call, args: Sequence[Any]) -> Any:
         if message.kind is not Kind.WRITE:

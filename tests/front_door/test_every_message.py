@@ -77,6 +77,7 @@ class Caller:
             "task": api.task.create("mine", "made for the test"),
             "debug": api.debug.create({}),
             "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
+            "VM_appliance": api.VM_appliance.create({"name_label": "mine"}),
         }
         self.session = api.session.get_by_uuid(api.session.get_uuid(self.secret))
 
