@@ -517,6 +517,12 @@ class Domains(Protocol):
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         """Change the running machine's share of the processors."""
 
+    def pin_vcpus(self, vm: VM, mask: str) -> None:
+        """Let all virtual CPUs of the running machine run on the processors of a list such as ``0,2-3`` only.
+
+        VALUE_NOT_SUPPORTED for what is no such list, or of none that the host has.
+        """
+
     def open_console(self, console: Console) -> socket:
         """Connect to a console of a running machine. Returns a connected stream socket, which its taker closes: what
         the console speaks travels through it, in both directions, until either end is closed.

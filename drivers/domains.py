@@ -12,7 +12,7 @@ Over the usual size: one class for one port, of which every method is a few line
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from socket import socket
@@ -41,6 +41,7 @@ from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.kernels import NO_KERNELS, KernelFolder
 from drivers.memories import NO_MEMORIES, MemoryFolder
+from drivers.vcpus import pin_vcpu
 
 log = logging.getLogger(__name__)
 
@@ -718,7 +719,11 @@ class LibvirtDomains:
     def set_vcpus(self, vm: VM, number: int) -> None:
         """Change the number of CPUs of the running machine."""
         with self._acting(vm, *ALIVE, field="VCPUs_number", value=number) as domain:
+            _, before = xml_read.vcpus_of(self._tree(domain))
             domain.setVcpusFlags(number, LIVE)
+            if number > before and (mask := vm.VCPUs_params.get("mask")) is not None:
+                # libvirt's driver (9.0.0) pins those that are there when the machine starts.
+                self._pin(domain, range(before, number), mask)
 
     def set_memory(self, vm: VM, target: int) -> None:
         """Change the memory of the running machine, in bytes."""
@@ -736,6 +741,19 @@ class LibvirtDomains:
             except LookupError as error:
                 # libvirt-python 12.8.0 itself, for a parameter that the host's scheduler does not list.
                 raise ValueNotSupported("VCPUs_params", wanted, f"the host's scheduler: {error}") from error
+
+    def pin_vcpus(self, vm: VM, mask: str) -> None:
+        """Let all virtual CPUs of the running machine run on the processors of a list such as ``0,2-3`` only."""
+        with self._acting(vm, *ALIVE, field="VCPUs_params:mask", value=mask) as domain:
+            self._pin(domain, range(xml_read.vcpus_of(self._tree(domain))[1]), mask)
+
+    def _pin(self, domain: libvirt.virDomain, vcpus: Iterable[int], mask: str) -> None:
+        cpus = xml.cpus_of(mask)
+        there = self._connection.handle.getInfo()[2]
+        if min(cpus) >= there:
+            raise ValueNotSupported("VCPUs_params:mask", mask, f"the host has processors 0 to {there - 1}")
+        for number in vcpus:
+            pin_vcpu(domain, number, cpus)
 
     def send_sysrq(self, vm: VM, key: str) -> None:
         """Send a magic key to the guest's kernel. VALUE_NOT_SUPPORTED where the hypervisor's library has no way to."""

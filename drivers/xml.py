@@ -38,6 +38,7 @@ __all__ = [
     "BOOTLOADERS",
     "KERNEL_FOLDERS",
     "build",
+    "cpus_of",
     "device_name",
     "disk_element",
     "domain_type_of",
@@ -213,21 +214,28 @@ def _apply_sizes(vm: VM, root: etree._Element) -> None:
 def _apply_scheduling(vm: VM, root: etree._Element, whole: bool) -> None:
     weight, _ = scheduling(vm)
     mask = vm.VCPUs_params.get("mask")
-    if mask is not None and not _CPUS.fullmatch(mask):
-        raise ValueNotSupported("VCPUs_params:mask", mask, "it is a list of CPUs such as 0,2-3")
+    allowed = None if mask is None else cpus_of(mask)
     if root.find("cputune") is None and weight is None and mask is None:
         return
     tune = child(root, "cputune", _ROOT_ORDER)
     if weight is not None or whole:
         set_text(tune, "shares", "" if weight is None else str(weight), ("shares", "vcpupin"))
     pins = {pin.get("vcpu"): _cpus_in(pin.get("cpuset", "")) for pin in tune.iterfind("vcpupin")}
-    wanted = {} if mask is None else {str(number): _cpus_in(mask) for number in range(vm.VCPUs_max)}
+    wanted = {} if allowed is None else {str(number): allowed for number in range(vm.VCPUs_max)}
     if (mask is not None or whole) and pins != wanted:
         drop(tune, "vcpupin")
         for number in wanted:
             etree.SubElement(tune, "vcpupin", vcpu=number, cpuset=mask or "")
     if not len(tune):
         root.remove(tune)
+
+
+def cpus_of(mask: str) -> frozenset[int]:
+    """The CPUs of VCPUs_params:mask. VALUE_NOT_SUPPORTED for what is no list of any."""
+    cpus = _cpus_in(mask) if _CPUS.fullmatch(mask) else frozenset()
+    if not cpus:
+        raise ValueNotSupported("VCPUs_params:mask", mask, "it is a list of CPUs such as 0,2-3")
+    return cpus
 
 
 def _cpus_in(mask: str) -> frozenset[int]:

@@ -78,6 +78,7 @@ class FakeDomains(Failing):
         self.known: dict[str, SeenDomain] = {}
         self.saved: set[str] = set()
         self.images: dict[str, bytes] = {}
+        self.pinned: dict[str, str] = {}
         self.memories: dict[str, str] = {}
         """Snapshots with memory, and whose it is."""
         self.ready: dict[str, list[str]] = {}
@@ -229,6 +230,10 @@ class FakeDomains(Failing):
 
     def set_scheduler(self, vm: VM, weight: int | None, cap: int | None) -> None:
         self.meet("set_scheduler")
+
+    def pin_vcpus(self, vm: VM, mask: str) -> None:
+        self.meet("pin_vcpus")
+        self.pinned[vm.uuid] = mask
 
     def open_console(self, console: Console) -> socket.socket:
         self.meet("open_console")

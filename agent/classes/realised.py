@@ -36,7 +36,7 @@ REALISED: Mapping[str, tuple[How, str]] = {
     "memory_static_min": (AGENT, "a limit of what a client may set"),
     "VCPUs_params:weight": (DEFINITION, "`<cputune><shares>`; by add_to_VCPUs_params_live at once"),
     "VCPUs_params:cap": (LIVE, "the scheduler's parameter, after every start; by add_to_VCPUs_params_live at once"),
-    "VCPUs_params:mask": (DEFINITION, "`<cputune><vcpupin>`; not while it runs"),
+    "VCPUs_params:mask": (DEFINITION, "`<cputune><vcpupin>`; by add_to_VCPUs_params_live at once"),
     "VCPUs_max": (DEFINITION, "`<vcpu>`"),
     "VCPUs_at_startup": (DEFINITION, "`<vcpu current>`; set_VCPUs_number_live changes a running machine"),
     "actions_after_shutdown": (DEFINITION, "`<on_poweroff>`"),

@@ -205,19 +205,24 @@ def set_VCPUs_number_live(call: Call, self: VM, nvcpu: int) -> None:
 
 @message(VM, operation=VmOperation.CHANGING_VCPUS_LIVE.value)
 def add_to_VCPUs_params_live(call: Call, self: VM, key: str, value: str) -> None:
-    """Set `weight` (1 to 65535) or `cap` (percent of a processor; 0 is none) of a running machine, and keep it.
+    """Set `weight` (1 to 65535), `cap` (percent of a processor; 0 is none) or `mask` (a list of the host's processors
+    such as 0,2-3) of a running machine, and keep it.
 
-    VALUE_NOT_SUPPORTED for other keys: libvirt's Python binding cannot pin processors on Xen while a machine runs.
+    VALUE_NOT_SUPPORTED for other keys, and for processors that the host does not have.
     """
     require(self, VmOperation.CHANGING_VCPUS_LIVE)
-    if key not in ("weight", "cap"):
-        raise ValueNotSupported("key", key, "only weight and cap can be changed while the machine runs")
     limits = {"weight": (1, 65535), "cap": (0, 65535)}
-    if not value.isascii() or not value.isdecimal() or not limits[key][0] <= int(value[:9]) <= limits[key][1]:
-        raise InvalidValue(key, f"{value[:100]}: it is a number from {limits[key][0]} to {limits[key][1]}")
-    number = int(value)
-    with acting(call, self):
-        call.domains.set_scheduler(self, number if key == "weight" else None, number if key == "cap" else None)
+    if key == "mask":
+        with acting(call, self):
+            call.domains.pin_vcpus(self, value)
+    elif key not in limits:
+        raise ValueNotSupported("key", key, "only weight, cap and mask can be changed while the machine runs")
+    else:
+        if not value.isascii() or not value.isdecimal() or not limits[key][0] <= int(value[:9]) <= limits[key][1]:
+            raise InvalidValue(key, f"{value[:100]}: it is a number from {limits[key][0]} to {limits[key][1]}")
+        number = int(value)
+        with acting(call, self):
+            call.domains.set_scheduler(self, number if key == "weight" else None, number if key == "cap" else None)
     with call.store.transaction():
         self.VCPUs_params = {**self.VCPUs_params, key: value}
     call.observer.redefine(self)

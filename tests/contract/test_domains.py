@@ -599,6 +599,17 @@ def test_a_share_is_changed_while_it_runs(bench: Bench) -> None:
     bench.domains.set_scheduler(vm, None, None)
 
 
+def test_virtual_cpus_are_pinned_while_they_run(bench: Bench) -> None:
+    vm = bench.machines.vm()
+    with pytest.raises(VMBadPowerState):
+        bench.domains.pin_vcpus(vm, "0")
+    bench.domains.start(vm, False)
+    bench.domains.pin_vcpus(vm, "0")
+    for mask in ("", "x", "1-", "3-2", "4000"):
+        with pytest.raises(ValueNotSupported):
+            bench.domains.pin_vcpus(vm, mask)
+
+
 @pytest.mark.parametrize("paused", [True, False])
 def test_a_machine_with_a_cap_starts_in_the_state_that_was_asked_for(bench: Bench, paused: bool) -> None:
     vm = bench.machines.vm(VCPUs_params={"cap": "50", "weight": "512"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ class FakeDomain:
         self.pauses = 0
         """How often it is paused: Xen counts."""
         self.scheduler = {"weight": 256, "cap": 0}
+        self.pins: dict[int, frozenset[int]] = {}
+        """The processors that a virtual CPU was pinned to."""
         self.mock: Mock = xen.mocker.create_autospec(libvirt.virDomain, instance=True)
         self.mock.UUIDString.return_value = definition.findtext("uuid")
         self.mock.name.return_value = definition.findtext("name")
@@ -335,6 +337,14 @@ class FakeDomain:
         self.scheduler |= parameters
         return 0
 
+    def pin(self, number: int, cpus: Collection[int]) -> None:
+        """``virDomainPinVcpu``, which the agent calls past the binding."""
+        vcpu = self._require_running().find("vcpu")
+        assert vcpu is not None
+        if number >= int(vcpu.get("current") or vcpu.text or "0"):
+            raise error(libvirt.VIR_ERR_INVALID_ARG, f"invalid argument: vcpu '{number}' is not active", LIBXL)
+        self.pins[number] = frozenset(cpus)
+
 
 class FakeXl(Xl):
     """xl on a fake Xen: it sees all domains as the hypervisor has them, its own too, and tells libvirt nothing."""
@@ -422,6 +432,7 @@ class FakeXen:
         self.connection.networkLookupByName.side_effect = self._network
         self.connection.domainEventRegisterAny.side_effect = self._register
         self.connection.domainEventDeregisterAny.side_effect = self._callbacks.pop
+        mocker.patch("drivers.domains.pin_vcpu", side_effect=self._pin)
         control = FakeDomain(self, etree.fromstring(CONTROL_DOMAIN))
         control.live, control.state = control.definition, [libvirt.VIR_DOMAIN_RUNNING, 1]
         self.domains[control.mock.UUIDString()] = control
@@ -483,6 +494,9 @@ class FakeXen:
         network: Mock = self.mocker.create_autospec(libvirt.virNetwork, instance=True)
         network.bridgeName.return_value = self.bridges[name]
         return network
+
+    def _pin(self, domain: Mock, number: int, cpus: Collection[int]) -> None:
+        next(one for one in self.domains.values() if one.mock is domain).pin(number, cpus)
 
     def _register(self, domain: None, event: int, callback: Callable[..., None], opaque: object) -> int:
         self.require_alive()

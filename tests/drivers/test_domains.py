@@ -511,3 +511,17 @@ def test_only_xenapi_errors_leave_the_driver(domains: LibvirtDomains, machines: 
     for call in CALLS:
         with pytest.raises(XenError):
             call(domains, vm)
+
+
+def test_the_virtual_cpus_that_run_are_pinned_and_those_that_come_later_too(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen
+) -> None:
+    vm = machines.vm(VCPUs_max=4, VCPUs_at_startup=2)
+    domains.start(vm, False)
+    domains.pin_vcpus(vm, "0,2-3")
+    assert xen.domains[vm.uuid].pins == {0: {0, 2, 3}, 1: {0, 2, 3}}
+    machines.change(vm, VCPUs_params={"mask": "1"})
+    domains.set_vcpus(vm, 4)
+    assert xen.domains[vm.uuid].pins == {0: {0, 2, 3}, 1: {0, 2, 3}, 2: {1}, 3: {1}}
+    with pytest.raises(ValueNotSupported, match="processors 0 to 3"):
+        domains.pin_vcpus(vm, "4-7")

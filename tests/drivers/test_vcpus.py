@@ -10,7 +10,7 @@ import libvirt
 import pytest
 
 from drivers.connection import Connection
-from drivers.vcpus import vcpus_of
+from drivers.vcpus import pin_vcpu, vcpus_of
 
 GUEST = """<domain type='test'><name>vcpus</name><memory unit='MiB'>64</memory><vcpu>3</vcpu>
 <os><type>hvm</type></os></domain>"""
@@ -49,3 +49,14 @@ def test_a_domain_that_is_off_is_libvirts_error(domain: libvirt.virDomain) -> No
 def test_what_is_no_domain_is_not_followed() -> None:
     with pytest.raises(ValueError, match="PyCapsule"):
         vcpus_of(Mock(_o=object()), 1)
+
+
+def test_a_virtual_cpu_is_pinned_to_processors(domain: libvirt.virDomain) -> None:
+    pin_vcpu(domain, 1, {0, 5})
+    pin_vcpu(domain, 2, [3])
+    assert [[cpu for cpu, may in enumerate(mask) if may] for mask in domain.vcpus()[1][1:]] == [[0, 5], [3]]
+
+
+def test_one_that_is_not_there_is_libvirts_error(domain: libvirt.virDomain) -> None:
+    with pytest.raises(libvirt.libvirtError, match="vcpu"):
+        pin_vcpu(domain, 7, {0})

@@ -12,7 +12,7 @@ import pytest
 from agent.classes import VM, Host
 from agent.classes.enums import PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, OF_CONTROL_DOMAIN, OF_SNAPSHOTS, OF_TEMPLATES, STATES, small
-from agent.errors import HostOffline, VMFailedShutdownAcknowledgment, XenError
+from agent.errors import HostOffline, ValueNotSupported, VMFailedShutdownAcknowledgment, XenError
 from agent.ports import SeenDomain
 from tests.door import WAIT_SECONDS, Block, Door, sealed
 from tests.fake_machine import FakeMachine
@@ -345,3 +345,15 @@ def test_a_disabled_host_starts_and_resumes_nothing(door: Door) -> None:
     door("host.enable", here)
     door("VM.start", halted, False)
     door("VM.resume", suspended, False)
+
+
+def test_a_running_machine_is_kept_to_processors(door: Door, machine: FakeMachine) -> None:
+    vm = door.vm()
+    assert door.refused("VM.add_to_VCPUs_params_live", vm, "mask", "0")[0] == "VM_BAD_POWER_STATE"
+    door("VM.start", vm, False)
+    door("VM.add_to_VCPUs_params_live", vm, "mask", "0,2-3")
+    assert (machine.domains.pinned, vm.VCPUs_params) == ({vm.uuid: "0,2-3"}, {"mask": "0,2-3"})
+    machine.domains.fail("pin_vcpus", ValueNotSupported("VCPUs_params:mask", "9", "none such"))
+    assert door.refused("VM.add_to_VCPUs_params_live", vm, "mask", "9")[0] == "VALUE_NOT_SUPPORTED"
+    assert vm.VCPUs_params == {"mask": "0,2-3"}
+    assert door.refused("VM.add_to_VCPUs_params_live", vm, "colour", "9")[0] == "VALUE_NOT_SUPPORTED"
