@@ -600,6 +600,11 @@ class VolumeWriter(Protocol):
 class Storage(Protocol):
     """Storage pools and volumes."""
 
+    def judge_image(self, format: str, head: bytes) -> int:
+        """The size of the disk in an image that begins so, in bytes; `format` is ``qcow2``, of which 112 bytes are
+        enough. INVALID_VALUE for one that is none, or is not all in its own file.
+        """
+
     def supported_types(self) -> Mapping[str, str]:
         """The types that create takes, each with a sentence."""
 

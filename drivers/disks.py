@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from agent.classes import SR, VDI
-from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing, XenError
+from agent.errors import InvalidValue, OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing, XenError
 from agent.ports import SeenVolume, VolumeReader, VolumeWriter
 from drivers import images
 from drivers.connection import Connection
 from drivers.disk_journal import DiskJournal, Operation, Step
 from drivers.pools import Pools, file_call
-from drivers.qcow2 import Head, NotQcow2, is_untouched, read_head
+from drivers.qcow2 import Head, NotQcow2, is_untouched, judge, read_head
 from drivers.qemu_img import Layer, QemuImg
 from drivers.sparse import Folder, Image, Written, state
 
@@ -136,17 +136,25 @@ class FolderDisks(Pools):
         name = f"{vdi.uuid}.{format}"
         if folder.exists(name):
             raise FileExistsError(name)
-        undo: list[Step] = []
-        self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", name)]))
-        try:
+        operation = Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", name)])
+        with self._noted(folder, operation) as undo:
+            undo.clear()  # a name that is not ours yet is not ours to remove
             self.journal.reached(f"{step}: noted")
             make(name)
-            undo = [("remove", name)]
+            undo += operation.undo
             return self._seen(vdi.SR, folder, folder.image(name))
+
+    @contextmanager
+    def _noted(self, folder: Folder, operation: Operation) -> Iterator[list[Step]]:
+        """Note what is done meanwhile. Should it fail, the steps are taken that it yields, which are those noted."""
+        undo = list(operation.undo)
+        self.journal.begin(operation)
+        try:
+            yield undo
         except BaseException:
             with suppress(OSError):  # the first error is the one to tell; the next start tries again
                 _take_steps(folder, undo)
-                self.journal.end(vdi.uuid)
+                self.journal.end(operation.disk)
             raise
 
     def doom_volume(self, vdi: VDI) -> None:
@@ -168,6 +176,14 @@ class FolderDisks(Pools):
         self.journal.end(vdi.uuid)
 
     # --- the content as a whole
+
+    def judge_image(self, format: str, head: bytes) -> int:
+        """The size of the disk in a qcow2 image that begins so. INVALID_VALUE for one that is not taken."""
+        assert format == "qcow2", format
+        try:
+            return judge(head)
+        except NotQcow2 as error:
+            raise InvalidValue("format", f"this is no qcow2 image that can be taken: {error}") from None
 
     def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
         """Open the disk for reading. What is not one raw image is unpacked first, beside it in its folder."""
@@ -355,8 +371,7 @@ class FolderDisks(Pools):
                 raise FileExistsError(top)
             undo: list[Step] = [("remove", top, base_name)] if top != name else []
             undo += [("restore", base_name, name), ("remove", new)]
-            self.journal.begin(Operation(base.uuid, vdi.SR.uuid, makes=True, undo=undo))
-            try:
+            with self._noted(folder, Operation(base.uuid, vdi.SR.uuid, makes=True, undo=undo)):
                 self.journal.reached("split: noted")
                 with folder.new(new, "overlay") as descriptor:
                     self.qemu_img.create(descriptor, vdi.virtual_size, below=(base_name, format))
@@ -366,11 +381,6 @@ class FolderDisks(Pools):
                 folder.rename(new, top)
                 self.journal.reached("split: overlay named")
                 seen = self._seen(vdi.SR, folder, folder.image(top))
-            except BaseException:
-                with suppress(OSError):  # the first error is the one to tell; the next start tries again
-                    _take_steps(folder, undo)
-                    self.journal.end(base.uuid)
-                raise
             base.location, base.format = str(folder.path / base_name), format
             return seen
 
@@ -409,19 +419,13 @@ class FolderDisks(Pools):
             self.journal.reached("merge: committed")
             undo: list[Step] = [("move", merged, below), ("move", old, name)]
             operation = Operation(base.uuid, vdi.SR.uuid, makes=False, undo=undo, finish=[("remove", old)])
-            self.journal.begin(operation)
-            try:
+            with self._noted(folder, operation):
                 self.journal.reached("merge: noted")
                 folder.rename(name, old)
                 self.journal.reached("merge: overlay aside")
                 folder.rename(below, merged)
                 self.journal.reached("merge: base named")
                 return self._seen(vdi.SR, folder, folder.image(merged))
-            except BaseException:
-                with suppress(OSError):  # the first error is the one to tell; the next start tries again
-                    _take_steps(folder, undo)
-                    self.journal.end(base.uuid)
-                raise
 
     def _write_down(self, folder: Folder, base: VDI, vdi: VDI, progress: Callable[[float], None]) -> None:
         """Write what a disk has of its own into its base. Cut off, it can begin again: the disk shows the same."""

@@ -16,6 +16,9 @@ NAME_MAX = 1023
 """The longest name of a file below that the format allows."""
 EXTERNAL_DATA = 1 << 2
 """The incompatible feature of an image that has its data in another file."""
+CORRUPT = 1 << 1
+KNOWN_FEATURES = (1 << 5) - 1
+SIZE_MAX = 2**62
 
 _HEAD = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 _EXTENSION = struct.Struct(">II")
@@ -28,6 +31,56 @@ _OFFSET = 0x00FFFFFFFFFFFE00
 
 class NotQcow2(ValueError):
     """The file is no qcow2 image, or none that can be understood."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The numbers of a head that count here."""
+
+    name_at: int
+    name_length: int
+    size: int
+    encryption: int
+    l1_entries: int
+    l1_offset: int
+    snapshots: int
+    features: int
+    """Which readers must know."""
+    length: int
+    """Of the head."""
+
+
+def fields_of(raw: bytes) -> Fields:
+    """The numbers of a head. NotQcow2 for what is none, or makes no sense."""
+    if len(raw) < 72 or not raw.startswith(MAGIC):
+        raise NotQcow2("the file does not begin as a qcow2 image does")
+    _, version, name_at, name_length, cluster_bits, size, encryption, entries, offset, _, _, snapshots, *more = (
+        _HEAD.unpack(raw[: _HEAD.size].ljust(_HEAD.size, b"\0"))
+    )
+    if version not in (2, 3) or not 9 <= cluster_bits <= 21 or name_length > NAME_MAX or entries * 8 > _L1_MAX:
+        raise NotQcow2("its head makes no sense")
+    features, length = (more[1], more[5]) if version == 3 else (0, 72)
+    return Fields(name_at, name_length, size, encryption, entries, offset, snapshots, features, length)
+
+
+def judge(head: bytes) -> int:
+    """The size of the disk in an image that begins so. NotQcow2, with the reason, for one that cannot be taken from
+    somebody else.
+    """
+    fields = fields_of(head)
+    if fields.size >= SIZE_MAX:
+        raise NotQcow2("its head makes no sense")
+    if fields.name_at:
+        raise NotQcow2("it rests on another image")
+    if fields.features & EXTERNAL_DATA:
+        raise NotQcow2("it has its data in another file")
+    if fields.features & ~KNOWN_FEATURES:
+        raise NotQcow2("it needs features that are not known here")
+    if fields.features & CORRUPT:
+        raise NotQcow2("it is marked as damaged")
+    if fields.encryption:
+        raise NotQcow2("it is encrypted")
+    return fields.size
 
 
 @dataclass(frozen=True)
@@ -48,27 +101,18 @@ class Head:
 
 def read_head(descriptor: int) -> Head:
     """The head of an open file. NotQcow2 if it has none, or a faulty one."""
-    raw = os.pread(descriptor, _HEAD.size, 0)
-    if len(raw) < 72 or not raw.startswith(MAGIC):
-        raise NotQcow2("the file does not begin as a qcow2 image does")
-    raw = raw.ljust(_HEAD.size, b"\0")
-    (_, version, name_at, name_length, cluster_bits, size, _, l1_entries, l1_offset, _, _, snapshots, _, features) = (
-        _HEAD.unpack(raw)[:14]
-    )
-    length = _HEAD.unpack(raw)[17] if version >= 3 else 72
-    if version not in (2, 3) or not 9 <= cluster_bits <= 21 or name_length > NAME_MAX or l1_entries * 8 > _L1_MAX:
-        raise NotQcow2("its head makes no sense")
-    name = os.pread(descriptor, name_length, name_at) if name_at else b""
-    if len(name) != (name_length if name_at else 0):
+    fields = fields_of(os.pread(descriptor, _HEAD.size, 0))
+    name = os.pread(descriptor, fields.name_length, fields.name_at) if fields.name_at else b""
+    if len(name) != (fields.name_length if fields.name_at else 0):
         raise NotQcow2("the name of the file below is cut off")
     return Head(
-        size=size,
+        size=fields.size,
         backing=name.decode("utf-8", "surrogateescape"),
-        backing_format=_backing_format(descriptor, length),
-        external_data=version >= 3 and bool(features & EXTERNAL_DATA),
-        snapshots=snapshots,
-        l1_offset=l1_offset,
-        l1_entries=l1_entries,
+        backing_format=_backing_format(descriptor, fields.length),
+        external_data=bool(fields.features & EXTERNAL_DATA),
+        snapshots=fields.snapshots,
+        l1_offset=fields.l1_offset,
+        l1_entries=fields.l1_entries,
     )
 
 

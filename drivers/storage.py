@@ -94,13 +94,13 @@ class LibvirtStorage(FolderDisks):
         with self._call(vdi.SR, vdi):
             _require_raw(vdi)
             free = _free(place, size)
-        with self._call(vdi.SR, vdi, size, free), self._noted(vdi, "create"):
+        with self._call(vdi.SR, vdi, size, free), self._device_noted(vdi, "create"):
             volume = place.pool.createXML(_volume_xml(vdi.uuid, size))
             self.journal.reached("create: named")
             return _seen(etree.fromstring(volume.XMLDesc()))
 
     @contextmanager
-    def _noted(self, vdi: VDI, step: str) -> Iterator[None]:
+    def _device_noted(self, vdi: VDI, step: str) -> Iterator[None]:
         """Note that a volume of devices is made for the disk, which goes again unless the store comes to know it."""
         self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", vdi.uuid)]))
         try:
@@ -277,7 +277,7 @@ class LibvirtStorage(FolderDisks):
         self, chain: Sequence[Layer], shown: int, place: Place, target: VDI, progress: Callable[[float], None]
     ) -> SeenVolume:
         progress(0.0)
-        with self._noted(target, "copy"):
+        with self._device_noted(target, "copy"):
             volume = place.pool.createXML(_volume_xml(target.uuid, target.virtual_size))
             try:
                 with device(volume.path(), write=True) as descriptor:
@@ -313,7 +313,7 @@ class LibvirtStorage(FolderDisks):
             if kind.origin and not kind.thin_pool:
                 return None  # it is a snapshot itself
             _require_raw(target)
-            with self._noted(target, "create"):
+            with self._device_noted(target, "create"):
                 self.lvm.snapshot(place.group, origin, target.uuid, thin=bool(kind.thin_pool))
                 self.journal.reached("create: named")
             _refresh(place.pool)

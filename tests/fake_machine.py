@@ -42,6 +42,7 @@ from agent.ports import (
     WantedBond,
 )
 from drivers.cpu_pools import SimulatedCpuPools
+from drivers.qcow2 import judge
 
 GIB = 2**30
 LOCAL = "11111111-1111-4111-8111-111111111111"
@@ -374,6 +375,10 @@ class FakeStorage(Failing):
             progress(step)
         self.meet("copy_volume")
         return self.create_volume(target)
+
+    def judge_image(self, format: str, head: bytes) -> int:
+        self.meet("judge_image")
+        return judge(head)
 
     def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
         self.meet("read_volume")

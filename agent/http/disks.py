@@ -207,22 +207,18 @@ def _fill_vhd(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> Non
 
 def _fill_qcow2(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> None:
     limit = qcow2.longest(vdi.virtual_size)
-    try:
-        head = upload.read(qcow2.HEAD)
-        size = qcow2.inspect(head)
-        if size > writer.size:
-            raise VdiTooSmall(vdi, size)
-        received = len(head)
-        data = head
-        while data:
-            writer.spool(data)
-            data = upload.read(CHUNK)
-            received += len(data)
-            if received > limit:
-                raise VdiTooSmall(vdi, received)
-            call.progress((1.0 - FINISHING) / 2 * min(1.0, received / (upload.length or limit)))
-    except qcow2.Refused as error:
-        raise InvalidValue("format", f"this is no qcow2 image that can be taken: {error}") from None
+    data = upload.read(qcow2.HEAD)
+    size = call.storage.judge_image("qcow2", data)
+    if size > writer.size:
+        raise VdiTooSmall(vdi, size)
+    received = len(data)
+    while data:
+        writer.spool(data)
+        data = upload.read(CHUNK)
+        received += len(data)
+        if received > limit:
+            raise VdiTooSmall(vdi, received)
+        call.progress((1.0 - FINISHING) / 2 * min(1.0, received / (upload.length or limit)))
     writer.unpack("qcow2", lambda part: call.progress((1.0 - FINISHING) * (0.5 + part / 2)))
 
 

@@ -1,4 +1,4 @@
-"""qcow2 images: written as they are sent; of those that come, the head is looked at. Their content qemu-img reads.
+"""qcow2 images, written as they are sent. What those that come hold, the storage knows.
 
 The format is QEMU's docs/interop/qcow2.txt, version 3, with clusters of 64 KiB.
 """
@@ -25,40 +25,11 @@ SLACK = 2**26
 _HEADER = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 _MAGIC = b"QFI\xfb"
 _COPIED = 1 << 63
-_CORRUPT, _EXTERNAL, _KNOWN = 1 << 1, 1 << 2, (1 << 5) - 1
-_L1_MAX = 32 * 2**20 // 8
-"""QEMU opens no image with a larger first-level table."""
-
-
-class Refused(Exception):
-    """The file is no qcow2 image, or one that is not taken; the text says why."""
 
 
 def longest(size: int) -> int:
     """The length of the longest file that is taken for a disk of so many bytes."""
     return size + size // 16 + SLACK
-
-
-def inspect(head: bytes) -> int:
-    """The size of the disk in an image that begins so, in bytes. Refused for one that is not all in its own file."""
-    if len(head) < 72 or not head.startswith(_MAGIC):
-        raise Refused("it does not begin as one")
-    fields = _HEADER.unpack(head[: _HEADER.size].ljust(_HEADER.size, b"\0"))
-    version, backing, bits, size, crypt, l1_entries = (fields[1], fields[2], fields[4], fields[5], fields[6], fields[7])
-    features = fields[13] if version >= 3 else 0
-    if version not in (2, 3) or not 9 <= bits <= 21 or l1_entries > _L1_MAX or size >= 2**62:
-        raise Refused("its head makes no sense")
-    if backing:
-        raise Refused("it rests on another image")
-    if features & _EXTERNAL:
-        raise Refused("it has its data in another file")
-    if features & ~_KNOWN:
-        raise Refused("it needs features that are not known here")
-    if features & _CORRUPT:
-        raise Refused("it is marked as damaged")
-    if crypt:
-        raise Refused("it is encrypted")
-    return int(size)
 
 
 class Image:
