@@ -143,6 +143,10 @@ def c_sized(vdi: c.VDI, size: int) -> c.VDI:
     return vdi
 
 
+def test_a_volume_group_that_is_there_is_found(bench: GroupBench) -> None:
+    assert {"name": bench.group.name} in [{"name": found.get("name")} for found in bench.storage.probe("lvm", {})]
+
+
 def test_what_is_copied_is_all_of_it_and_nothing_that_was_there_before(bench: GroupBench) -> None:
     sr, folder = bench.lvm(), bench.sr()
     source = bench.filled(sr, b"content" + bytes(MIB) + b"more")

@@ -55,6 +55,14 @@ def test_create_refuses_a_type_nobody_knows(bench: Bench) -> None:
         bench.storage.create(c.SR(name_label="x", type="floppy"), {})
 
 
+def test_probe_refuses_what_cannot_be_looked_for(bench: Bench) -> None:
+    with pytest.raises(SrUnknownDriver):
+        bench.storage.probe("floppy", {})
+    for type in ("file", "iso"):
+        with pytest.raises(ValueNotSupported):
+            bench.storage.probe(type, {})
+
+
 @pytest.mark.parametrize(
     ("type", "device_config"),
     [
