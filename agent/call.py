@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from agent.archives import Archives
 from agent.errors import TaskCancelled
 from agent.holds import Holds
 from agent.lanes import Lanes
@@ -39,6 +40,7 @@ class Site:
     users: Users
     version: str
     holds: Holds = field(default_factory=Holds)
+    archives: Archives = field(default_factory=Archives)
     batches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """The latest answers of event.from, for clients that are at the same place; the messages of event keep it."""
 

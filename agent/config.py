@@ -165,6 +165,11 @@ class Config:
         return self.backups or self.state / "backups"
 
     @property
+    def numbers_path(self) -> Path:
+        """The file of the history of the live numbers."""
+        return self.state / "numbers"
+
+    @property
     def lock_path(self) -> Path:
         """Held by the one agent that works on the folder."""
         return self.state / "lock"

@@ -27,6 +27,7 @@ import uvloop
 
 import drivers
 from agent import __version__, config, logs, messages, systemd
+from agent.archives import Archives
 from agent.call import Site
 from agent.cli import complain
 from agent.config import Config, ConfigError
@@ -132,7 +133,10 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     users = Users(settings.users_path)
     if not users.accounts():
         log.warning("nobody can log in yet: add a user with 'xen-host-agent user add NAME'")
-    return Site(api, store, machine, observer, lanes, sessions, users, __version__)
+    archives = Archives()
+    archives.open(settings.numbers_path)
+    opened.callback(archives.save)
+    return Site(api, store, machine, observer, lanes, sessions, users, __version__, archives=archives)
 
 
 async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> None:
@@ -196,6 +200,8 @@ def _house(site: Site, tasks: Tasks, server: Server) -> House:
     house = House(site.lanes)
     house.every(SWEEP_SECONDS, "old sessions", site.sessions.sweep)
     house.every(SWEEP_SECONDS, "old tasks", tasks.sweep)
+    house.every(LOOK_SECONDS, "the numbers", lambda: site.archives.tick(site.store, site.machine.meters))
+    house.every(SWEEP_SECONDS, "numbers of what is gone", lambda: site.archives.forget_missing(site.store))
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site))
 

@@ -383,6 +383,8 @@ class HostReading:
     """0 to 1, by number."""
     interfaces: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """KiB/s received and sent, by device."""
+    load_average: float | None = None
+    """Processes of the control domain that run or want to, over a minute; None where that is not known."""
 
 
 @dataclass(frozen=True)

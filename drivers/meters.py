@@ -61,6 +61,7 @@ class Sample:
     cards: Mapping[str, Pair]
     busy: Pair | None = None
     """For the simulated host: milliseconds that this machine's processors were busy, and of all."""
+    load_average: float | None = None
 
 
 def between(before: Sample, after: Sample) -> Reading:
@@ -80,6 +81,7 @@ def between(before: Sample, after: Sample) -> Reading:
         memory_free=after.memory_free,
         cpus=dict.fromkeys(after.machine.numbers, load),
         interfaces=_rates(before.cards, after.cards, seconds),
+        load_average=after.load_average,
     )
     return Reading(after.when, host, domains)
 
@@ -216,6 +218,7 @@ class SampledMeters:
             domains,
             self._of_the_host(cards),
             _busy() if self.xen is None else None,
+            psutil.getloadavg()[0],
         )
 
     def _machine_of(self, handle: libvirt.virConnect) -> Machine:

@@ -22,7 +22,7 @@ ORDER = (
     ("agent.ports",),
     ("agent.store",),
     ("agent.sessions", "agent.holds"),
-    ("agent.observer",),
+    ("agent.observer", "agent.archives"),
     ("agent.call",),
     ("agent.messages",),
     ("agent.rpc", "agent.http"),

@@ -1,12 +1,13 @@
-"""The paths of uploads, downloads and consoles."""
+"""The paths of uploads, downloads, consoles and numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from agent.errors import ImportPrematureEof
-from agent.http import disks, machines
+from agent.http import disks, machines, numbers
 from agent.http.consoles import Consoles
+from agent.http.numbers import Numbers
 from agent.http.transfers import Endpoint, Transfers
 from agent.rpc import server
 
@@ -19,6 +20,12 @@ def endpoints(transfers: Transfers) -> Mapping[str, server.Endpoint]:
         "/import_raw_vdi": Endpoint(transfers, "VDI.import_raw", "http/put_import_raw_vdi", PUT, disks.import_disk),
         "/export_raw_vdi": Endpoint(transfers, "VDI.export_raw", "http/get_export_raw_vdi", GET, disks.export_disk),
         "/export": Endpoint(transfers, "VM.export", "http/get_export", GET, machines.export_machine),
+        "/rrd_updates": Numbers(transfers, numbers.updates),
+        "/host_rrd": Numbers(transfers, numbers.host_archive),
+        "/host_rrds": Numbers(transfers, numbers.host_archive),
+        "/vm_rrd": Numbers(transfers, numbers.vm_archive),
+        "/vm_rrds": Numbers(transfers, numbers.vm_archive),
+        "/sr_rrd": Numbers(transfers, numbers.sr_archive),
         "/import": Endpoint(
             transfers, "VM.import", "http/put_import", PUT, machines.import_machine, ImportPrematureEof
         ),
