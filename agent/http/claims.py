@@ -2,6 +2,10 @@
 
 The hold is in the disk's ``current_operations``: ``copy`` while it is read, ``blocked`` while it is replaced. It is
 taken in one transaction, and who wants the disk otherwise notes that before looking: one of two always sees the other.
+
+It is no hold of ``agent.holds``, over which it lies: those are for what the agent does by itself, unseen, and whoever
+wants one waits a moment for it. This lasts for as long as a client takes, so clients see it and are refused at once;
+what the agent does to the disk for a moment, such as a clone of what it still is, goes on beside it.
 """
 
 from __future__ import annotations

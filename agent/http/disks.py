@@ -28,6 +28,8 @@ FORMATS = ("raw", "vhd", "qcow2")
 TYPES = {"raw": "application/octet-stream", "vhd": "application/vhd", "qcow2": "application/x-qemu-disk"}
 FINISHING = 0.05
 """The part of an import's progress that is left for what comes after the last byte."""
+REPLACE_WAIT_SECONDS = 600.0
+"""How long an upload that is all there waits for copies of the disk that are being made: it may have taken hours."""
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -169,7 +171,7 @@ def replace(call: Call, vdi: VDI, writer: VolumeWriter) -> None:
         return writer.commit()
 
     below = vdi.parent
-    with call.site.holds.holding("import", alone=[vdi]):
+    with call.site.holds.holding("import", alone=[vdi], wait_seconds=REPLACE_WAIT_SECONDS):
         seen = call.site.lanes.submit(vdi.SR.ref, swap).result()
         with call.store.transaction():
             if call.store.is_live(vdi):
