@@ -15,6 +15,7 @@ from agent.model.api import Api
 from agent.model.entity import Entity
 from agent.model.where import compile_where
 from agent.observer import Observer
+from agent.plugins import Plugins
 from agent.ports import CpuPools, Domains, Machine, Networks, Node, Storage
 from agent.sessions import Sessions
 from agent.store.store import Store
@@ -41,6 +42,7 @@ class Site:
     version: str
     holds: Holds = field(default_factory=Holds)
     archives: Archives = field(default_factory=Archives)
+    plugins: Plugins = field(default_factory=Plugins)
     batches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """The latest answers of event.from, for clients that are at the same place; the messages of event keep it."""
 

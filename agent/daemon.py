@@ -36,6 +36,7 @@ from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
 from agent.observer import Observer, templates
+from agent.plugins import Plugins
 from agent.reload import Reload
 from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import Server
@@ -133,10 +134,11 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     users = Users(settings.users_path)
     if not users.accounts():
         log.warning("nobody can log in yet: add a user with 'xen-host-agent user add NAME'")
+    plugins = Plugins(settings.plugins, settings.extensions, settings.plugin_seconds)
     archives = Archives()
     archives.open(settings.numbers_path)
     opened.callback(archives.save)
-    return Site(api, store, machine, observer, lanes, sessions, users, __version__, archives=archives)
+    return Site(api, store, machine, observer, lanes, sessions, users, __version__, archives=archives, plugins=plugins)
 
 
 async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> None:

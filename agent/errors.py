@@ -434,6 +434,39 @@ class VMHVMRequired(XenError):
     vm: object
 
 
+# --- programs of the host's admin
+
+
+@dataclass(eq=False)
+class XenapiMissingPlugin(XenError):
+    """There is no program of this name that the agent may run."""
+
+    code = "XENAPI_MISSING_PLUGIN"
+    name: str
+
+
+@dataclass(eq=False)
+class XenapiPluginFailure(XenError):
+    """The program failed: how, what it printed, and what it complained of."""
+
+    code = "XENAPI_PLUGIN_FAILURE"
+    status: str
+    stdout: str
+    stderr: str
+
+
+@dataclass(eq=False)
+class PluginFailed(XenError):
+    """The error that a program itself told, whose code and parameters are its own."""
+
+    code = "XENAPI_PLUGIN_EXCEPTION"
+    words: tuple[str, ...]
+
+    @property
+    def description(self) -> list[str]:
+        return list(self.words)
+
+
 # --- what a pool of one host does not have
 
 
