@@ -42,6 +42,7 @@ from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import Server
 from agent.rpc.tasks import Tasks
 from agent.rpc.tls import Tls
+from agent.server_certificate import ServerCertificate
 from agent.sessions import Sessions
 from agent.store.journal import Journal, JournalError
 from agent.store.store import Store
@@ -138,7 +139,20 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     archives = Archives()
     archives.open(settings.numbers_path)
     opened.callback(archives.save)
-    return Site(api, store, machine, observer, lanes, sessions, users, __version__, archives=archives, plugins=plugins)
+    certificate = ServerCertificate(settings.certificate_path, own=settings.certificate is None)
+    return Site(
+        api,
+        store,
+        machine,
+        observer,
+        lanes,
+        sessions,
+        users,
+        __version__,
+        archives=archives,
+        plugins=plugins,
+        certificate=certificate,
+    )
 
 
 async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> None:

@@ -434,6 +434,37 @@ class VMHVMRequired(XenError):
     vm: object
 
 
+# --- the certificate of the front door
+
+
+@dataclass(eq=False)
+class ServerCertificateInvalid(XenError):
+    """This is no certificate."""
+
+    code = "SERVER_CERTIFICATE_INVALID"
+
+
+@dataclass(eq=False)
+class ServerCertificateChainInvalid(XenError):
+    """These are no certificates that another is signed by."""
+
+    code = "SERVER_CERTIFICATE_CHAIN_INVALID"
+
+
+@dataclass(eq=False)
+class ServerCertificateKeyInvalid(XenError):
+    """This is no private key that can be used without a password."""
+
+    code = "SERVER_CERTIFICATE_KEY_INVALID"
+
+
+@dataclass(eq=False)
+class ServerCertificateKeyMismatch(XenError):
+    """The private key is not the certificate's."""
+
+    code = "SERVER_CERTIFICATE_KEY_MISMATCH"
+
+
 # --- programs of the host's admin
 
 

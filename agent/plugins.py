@@ -160,7 +160,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _value(printed: bytes, complained: bytes) -> Any:
     """What the response says that was printed."""
     try:
-        ((answer,), _) = xmlrpc.client.loads(printed)
+        loaded: tuple[Any, ...] = xmlrpc.client.loads(printed)[0]
+        (answer,) = loaded
         if answer["Status"] == "Success":
             return _clean(answer["Value"])
         description = [_clean(str(word)) for word in answer["ErrorDescription"]]

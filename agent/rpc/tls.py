@@ -8,12 +8,11 @@ handshake from then on; one that cannot be used leaves the old in use.
 from __future__ import annotations
 
 import ssl
-import subprocess
-import sys
 from pathlib import Path
 
+from agent import server_certificate
+
 OWN_CERTIFICATE = "server.pem"
-MAKING_SECONDS = 60.0
 
 
 class Tls:
@@ -24,7 +23,7 @@ class Tls:
     def __init__(self, path: Path, key: Path | None = None, *, make: bool) -> None:
         """`make`: where the file is missing, a certificate is made. OSError if it cannot be used."""
         if make and not path.exists():
-            _make(path)
+            server_certificate.make(path)
         self.context = _context()
         self.use(path, key)
 
@@ -75,14 +74,3 @@ def _stamp(path: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, .
         else:
             stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
     return tuple(stamps)
-
-
-def _make(path: Path) -> None:
-    command = [sys.executable, "-m", "agent.rpc.certificate", str(path)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=MAKING_SECONDS)
-    except subprocess.CalledProcessError as error:
-        reason = error.stderr.strip().splitlines()[-1:] or ["no reason was given"]
-        raise OSError(f"no certificate can be made at {path}: {reason[0]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"no certificate can be made at {path}: it took too long") from error
