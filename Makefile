@@ -3,6 +3,7 @@
 #   make run     try it: libvirt's test hypervisor, at http://127.0.0.1:8086
 #   make test    everything that must hold: lint, format, types, tests
 #   make bench   the measurements
+#   make man     manual pages and shell completions, below build/share
 #   make test-xen    the tests on a real Xen in an emulator; make lab boots it alone (docs/xen.md)
 #   make venv    what the others do first
 #   make clean   remove .venv and caches; var, with its state, stays
@@ -18,7 +19,7 @@ INSTALLED := .venv/.installed
 AGENT := $(BIN)/xen-host-agent
 URL := http://127.0.0.1:$(PORT)
 
-.PHONY: venv run test test-xen bench clean
+.PHONY: venv run test test-xen bench man clean
 
 venv: $(INSTALLED)
 
@@ -72,6 +73,10 @@ test: venv
 # The tests on a real Xen, in the lab, which is made and booted where it is not up. They take long where processors are slow.
 test-xen: venv
 	$(BIN)/pytest -ra tests/xen
+
+# At the places that they have below /usr/share.
+man: venv
+	$(BIN)/python -m agent.manual docs/config.toml build/share
 
 bench: venv
 	$(BIN)/python -m benchmarks

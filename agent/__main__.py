@@ -23,6 +23,7 @@ MODULES = {
     "reference": "agent.describe",
     "check-config": "agent.cli",
     "help": "agent.shell.run",
+    "completion": "agent.shell.completion",
 }
 """The module of each command; its function is ``run_`` and the command. Others follow from the table."""
 

@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _add_reference(commands)
     _add_check_config(commands)
     _add_help(commands)
+    _add_completion(commands)
     return top
 
 
@@ -259,13 +260,15 @@ def _add_reference(commands: Any) -> None:
         "enums, errors, roles. No agent needs to run.\n\n"
         "  text  for a terminal\n"
         "  html  one page with the class diagram, to read in a browser, search and print; it needs no network\n"
-        "  json  for programs",
+        "  json  for programs\n"
+        "  man   the manual page xen-host-agent(8), with every command",
         """xen-host-agent reference | less
         xen-host-agent reference --format html > reference.html
-        xen-host-agent reference --format json > reference.json""",
+        xen-host-agent reference --format json > reference.json
+        xen-host-agent reference --format man | man -l -""",
     )
     reference.add_argument(
-        "--format", choices=("text", "html", "json"), default="text", help="what to print (default: %(default)s)"
+        "--format", choices=("text", "html", "json", "man"), default="text", help="what to print (default: %(default)s)"
     )
 
 
@@ -293,6 +296,23 @@ def _add_help(commands: Any) -> None:
         xen-host-agent help vm-start""",
     )
     told.add_argument("topic", nargs="?", metavar="CLASS|COMMAND", help="more on this")
+
+
+def _add_completion(commands: Any) -> None:
+    completion = _add(
+        commands,
+        "completion",
+        "print the completion script of a shell",
+        "Print a script by which a shell completes commands, parameters and words; and uuids and names, where the\n"
+        f"running agent can be asked without typing: as root over its Unix socket, by {PASSWORD_VARIABLE}\n"
+        "or by --password-file.",
+        """source <(xen-host-agent completion bash)
+        xen-host-agent completion bash > /etc/bash_completion.d/xen-host-agent
+        xen-host-agent completion zsh > /usr/local/share/zsh/site-functions/_xen-host-agent
+        xen-host-agent completion fish > ~/.config/fish/completions/xen-host-agent.fish""",
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion.add_argument("--line", metavar="TEXT", help="print what could stand at the end of this line instead")
 
 
 def complain(text: object) -> int:

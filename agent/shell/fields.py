@@ -86,6 +86,15 @@ def _change(noun: Noun, subject: Subject, calls: Callable[[Sitting, str], list[t
     return work
 
 
+def changes(noun: Noun, action: str, word: Word) -> bool:
+    """Whether this field can be changed by this of the commands."""
+    if action == "param-set":
+        return noun.can("set", word.name) or noun.can("add_to", word.name)
+    if word.shape.kind not in ("set", "map"):
+        return False
+    return any(noun.can(change, word.name) for change in ("add_to", "add", "remove_from", "remove"))
+
+
 def _fixed(noun: Noun, field: Word) -> Misused:
     return Misused(f"{field.label} of a {spell(noun.name)} cannot be changed so: it is {field.qualifier}")
 

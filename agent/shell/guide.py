@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from agent.shell import verbs
 from agent.shell.commands import PARAMETER_COMMANDS, Command, Commands
+from agent.shell.fields import changes
 from agent.shell.spellings import VIEWS
 from agent.shell.subject import subject_names
-from agent.shell.words import Noun, Shape, Verb, Word, spell
+from agent.shell.words import Shape, Verb, Word, spell
 
 COLUMNS = 100
 MANY = 6
@@ -107,16 +108,8 @@ def fields(wanted: Command) -> Iterator[tuple[str, str]]:
     """The fields that a param- command can show or change."""
     assert wanted.noun is not None
     for word in wanted.noun.fields.values():
-        if wanted.action in ("param-list", "param-get") or _changes(wanted.noun, wanted.action, word):
+        if wanted.action in ("param-list", "param-get") or changes(wanted.noun, wanted.action, word):
             yield word.label, described(word)
-
-
-def _changes(noun: Noun, action: str, word: Word) -> bool:
-    if action == "param-set":
-        return noun.can("set", word.name) or noun.can("add_to", word.name)
-    if word.shape.kind not in ("set", "map"):
-        return False
-    return any(noun.can(change, word.name) for change in ("add_to", "add", "remove_from", "remove"))
 
 
 def described(word: Word) -> str:
