@@ -35,6 +35,7 @@ from agent.house import House, Watchdog
 from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
+from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
 from agent.plugins import Plugins
 from agent.reload import Reload
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 SWITCH_SECONDS = 0.001
 """How long one thread may keep the others waiting: the loop should not wait 5 ms, Python's own value, for a worker."""
 ENDING = (signal.SIGTERM, signal.SIGINT)
+SCHEDULE_SECONDS = 15.0
 SWEEP_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 """How long what an admin changed on the disk, users and certificate, waits to be seen."""
@@ -218,6 +220,7 @@ def _house(site: Site, tasks: Tasks, server: Server) -> House:
     house.every(SWEEP_SECONDS, "old tasks", tasks.sweep)
     house.every(LOOK_SECONDS, "the numbers", lambda: site.archives.tick(site.store, site.machine.meters))
     house.every(SWEEP_SECONDS, "numbers of what is gone", lambda: site.archives.forget_missing(site.store))
+    house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site))
 

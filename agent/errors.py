@@ -1221,3 +1221,10 @@ class OperationPartiallyFailed(XenError):
 
     code = "OPERATION_PARTIALLY_FAILED"
     operation: str
+
+
+@dataclass(eq=False)
+class VmssHasVm(XenError):
+    """The schedule is still that of a machine."""
+
+    code = "VMSS_HAS_VM"

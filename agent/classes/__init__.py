@@ -34,6 +34,7 @@ from agent.classes.vm import VM
 from agent.classes.vm_appliance import VMAppliance
 from agent.classes.vm_guest_metrics import VMGuestMetrics
 from agent.classes.vm_metrics import VMMetrics
+from agent.classes.vmss import VMSS
 from agent.classes.vtpm import VTPM
 from agent.classes.xs_policy import ACMPolicy, XSPolicy
 
@@ -54,6 +55,7 @@ __all__ = [
     "VIF",
     "VLAN",
     "VM",
+    "VMSS",
     "VTPM",
     "ACMPolicy",
     "Bond",

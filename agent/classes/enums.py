@@ -348,6 +348,22 @@ class VmApplianceOperation(WireEnum, name="vm_appliance_operation"):
     SHUTDOWN = "shutdown"
 
 
+class VmssType(WireEnum, name="vmss_type"):
+    """What a schedule of snapshots takes."""
+
+    SNAPSHOT = "snapshot"
+    CHECKPOINT = "checkpoint"
+    SNAPSHOT_WITH_QUIESCE = "snapshot_with_quiesce"
+
+
+class VmssFrequency(WireEnum, name="vmss_frequency"):
+    """How often a schedule takes snapshots."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
 class BondMode(WireEnum, name="bond_mode"):
     """How the cards of a bond share what it carries."""
 

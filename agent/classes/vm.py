@@ -259,12 +259,14 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     protection_policy: Entity | None = constructor(
         "always null: the agent takes no snapshots by itself", default=None, to="VMPP"
     )
-    snapshot_schedule: Entity | None = readwrite(
-        "always null: the agent takes no snapshots by itself", default=None, to="VMSS", role=Role.POOL_OPERATOR
+    snapshot_schedule: m.VMSS | None = readwrite(
+        "schedule by which snapshots of it are taken; null for none",
+        default=None,
+        bound="VMs",
+        weak=True,
+        role=Role.POOL_OPERATOR,
     )
-    is_vmss_snapshot: bool = constructor(
-        "did xapi's schedule take the snapshot, as a client gave it to create", default=False
-    )
+    is_vmss_snapshot: bool = constructor("is it a snapshot that a schedule took", default=False)
     appliance: m.VMAppliance | None = readwrite(
         "appliance that the machine belongs to; null for none",
         default=None,

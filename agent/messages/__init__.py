@@ -43,6 +43,7 @@ from agent.messages import (
     vm_kernels,
     vm_memory,
     vm_needs,
+    vmss,
     vtpm,
     xs_policy,
 )
@@ -88,6 +89,7 @@ VERBS = (
     vm_kernels,
     vm_memory,
     vm_needs,
+    vmss,
     vtpm,
     xs_policy,
 )
