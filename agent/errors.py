@@ -1228,3 +1228,37 @@ class VmssHasVm(XenError):
     """The schedule is still that of a machine."""
 
     code = "VMSS_HAS_VM"
+
+
+@dataclass(eq=False)
+class PifIsNotSriovCapable(XenError):
+    """The card has no functions that could be given to machines."""
+
+    code = "PIF_IS_NOT_SRIOV_CAPABLE"
+    PIF: object
+
+
+@dataclass(eq=False)
+class NetworkSriovEnableFailed(XenError):
+    """The functions of the card cannot be given to machines; the last parameter says why."""
+
+    code = "NETWORK_SRIOV_ENABLE_FAILED"
+    PIF: object
+    msg: str
+
+
+@dataclass(eq=False)
+class GpuGroupContainsPgpu(XenError):
+    """The group has graphics cards of the host: put them into another first."""
+
+    code = "GPU_GROUP_CONTAINS_PGPU"
+    pgpus: object
+
+
+@dataclass(eq=False)
+class PgpuNotCompatible(XenError):
+    """The graphics card is of another model than those of the group."""
+
+    code = "PGPU_NOT_COMPATIBLE_WITH_GPU_GROUP"
+    type: str
+    group_types: str

@@ -16,7 +16,7 @@ from socket import socket
 from typing import Protocol
 
 from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Console, Network
-from agent.classes.enums import BondMode, DomainType, OnCrash, OnNormalExit, PowerState
+from agent.classes.enums import BondMode, DomainType, ImageFormat, OnCrash, OnNormalExit, PowerState
 
 # --- what is seen
 
@@ -153,6 +153,18 @@ class SeenPool:
 
 
 @dataclass(frozen=True)
+class SeenStorageType:
+    """A type of storage that can be made or attached."""
+
+    type: str
+    description: str
+    capabilities: Sequence[str]
+    """xapi's words, such as ``VDI_CREATE``."""
+    formats: Sequence[ImageFormat]
+    """What disks there can be."""
+
+
+@dataclass(frozen=True)
 class SeenVolume:
     """A volume of a pool."""
 
@@ -255,6 +267,8 @@ class SeenPci:
     subsystem_name: str = ""
     driver: str = ""
     """The host's driver that has it; ``pciback`` for one that is set aside for guests, empty for none."""
+    boot_display: bool = False
+    """Is it the graphics card that the host booted with."""
 
 
 @dataclass(frozen=True)
@@ -609,6 +623,9 @@ class Storage(Protocol):
 
     def supported_types(self) -> Mapping[str, str]:
         """The types that create takes, each with a sentence."""
+
+    def types(self) -> Sequence[SeenStorageType]:
+        """The same, with what can be done in such storage."""
 
     def pools(self) -> Sequence[SeenPool]:
         """All pools."""

@@ -139,6 +139,7 @@ def _seen(address: str, path: Path, ids: Ids, names: Names) -> SeenPci:
         subsystem_id=_number(ids.subsystem),
         subsystem_name=names.subsystems.get((ids.vendor, ids.device, ids.subsystem_vendor, ids.subsystem), ""),
         driver=cleaned(driver.resolve().name) if driver.exists() else "",
+        boot_display=content(path / "boot_vga") == "1",
     )
 
 

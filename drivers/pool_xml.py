@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import libvirt
 from lxml import etree
 
+from agent.classes.enums import ImageFormat
 from agent.errors import SrUnknownDriver, ValueNotSupported
+from agent.ports import SeenStorageType
 from drivers.text import cleaned
 
 MOUNTS = PurePosixPath("/run/sr-mount")
@@ -48,6 +50,32 @@ TYPES: Mapping[str, tuple[str, str]] = {
     "mpath": ("mpath", "The multipath devices of this host; they cannot be made here."),
 }
 """XenAPI's types and those of libvirt's own that a device_config can express: the libvirt type and a sentence."""
+
+_ALWAYS = ("VDI_ATTACH", "VDI_DETACH", "VDI_INTRODUCE", "SR_UPDATE")
+_DISKS = ("VDI_CREATE", "VDI_DELETE")
+_ALL = (*_DISKS, "VDI_RESIZE", "VDI_CLONE", "VDI_SNAPSHOT", "VDI_UPDATE")
+CAPABILITIES: Mapping[str, Sequence[str]] = {
+    "dir": _ALL,
+    "fs": _ALL,
+    "netfs": (*_ALL, "SR_PROBE"),
+    "logical": (*_ALL, "SR_PROBE"),
+    "disk": _DISKS,
+    "iscsi": ("SR_PROBE",),
+    "zfs": _DISKS,
+    "rbd": _DISKS,
+    "gluster": (*_DISKS, "SR_PROBE"),
+    "vstorage": _DISKS,
+    "mpath": (),
+}
+"""What can be done in pools of libvirt's types, in xapi's words, beside what can in all."""
+
+
+def storage_type(name: str, sentence: str) -> SeenStorageType:
+    """What a type of the XenAPI can, and what its disks can be."""
+    kind = TYPES[name][0]
+    formats = [ImageFormat.RAW, ImageFormat.QCOW2] if kind in FOLDER_POOLS else [ImageFormat.RAW]
+    return SeenStorageType(name, sentence, [*_ALWAYS, *CAPABILITIES[kind]], formats)
+
 
 XENAPI_NAMES = {"dir": "file", "netfs": "nfs", "logical": "lvm"}
 

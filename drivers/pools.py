@@ -26,7 +26,7 @@ from agent.errors import (
     VdiMissing,
     XenError,
 )
-from agent.ports import SeenPool
+from agent.ports import SeenPool, SeenStorageType
 from drivers.connection import Connection
 from drivers.failures import translated
 from drivers.pool_xml import (
@@ -36,6 +36,7 @@ from drivers.pool_xml import (
     device_config_of,
     needs_mount_point,
     pool_xml,
+    storage_type,
 )
 from drivers.text import cleaned
 
@@ -123,6 +124,10 @@ class Pools:
                 return {name: sentence for name, (_, sentence) in TYPES.items()}
         kinds = {pool.get("type") for pool in offered.iterfind("pool[@supported='yes']")}
         return {name: sentence for name, (kind, sentence) in TYPES.items() if kind in kinds}
+
+    def types(self) -> Sequence[SeenStorageType]:
+        """The same, with what can be done in such storage."""
+        return [storage_type(name, sentence) for name, sentence in self.supported_types().items()]
 
     def pools(self) -> Sequence[SeenPool]:
         """All pools."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Console, Network
 from agent.classes.devices import name_of
-from agent.classes.enums import BondMode, PowerState, VbdType
+from agent.classes.enums import BondMode, ImageFormat, PowerState, VbdType
 from agent.classes.lifecycle import small
 from agent.errors import DeviceAlreadyDetached, SrFull, SrUnknownDriver, ValueNotSupported, VMBadPowerState, XenError
 from agent.ports import (
@@ -36,6 +36,7 @@ from agent.ports import (
     SeenPool,
     SeenScsi,
     SeenSecurity,
+    SeenStorageType,
     SeenVolume,
     VolumeReader,
     VolumeWriter,
@@ -311,6 +312,13 @@ class FakeStorage(Failing):
 
     def supported_types(self) -> Mapping[str, str]:
         return {"file": "a folder", "iso": "a folder of CD images"}
+
+    def types(self) -> Sequence[SeenStorageType]:
+        self.meet("types")
+        return [
+            SeenStorageType(name, text, ["VDI_CREATE"], [ImageFormat.RAW])
+            for name, text in self.supported_types().items()
+        ]
 
     def pools(self) -> Sequence[SeenPool]:
         self.meet("pools")

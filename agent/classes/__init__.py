@@ -9,6 +9,7 @@ from agent.classes.debug import Debug
 from agent.classes.dpci import DPCI
 from agent.classes.dscsi import DSCSI, DSCSIHBA
 from agent.classes.event import Event
+from agent.classes.gpu import PGPU, GPUGroup
 from agent.classes.host import Host
 from agent.classes.host_cpu import HostCpu
 from agent.classes.host_metrics import HostMetrics
@@ -21,6 +22,7 @@ from agent.classes.pool import Pool
 from agent.classes.ppci import PPCI
 from agent.classes.pscsi import PSCSI, PSCSIHBA
 from agent.classes.session import Session
+from agent.classes.sm import SM
 from agent.classes.sr import SR
 from agent.classes.task import Task
 from agent.classes.user import User
@@ -45,10 +47,12 @@ __all__ = [
     "DSCSIHBA",
     "PBD",
     "PCI",
+    "PGPU",
     "PIF",
     "PPCI",
     "PSCSI",
     "PSCSIHBA",
+    "SM",
     "SR",
     "VBD",
     "VDI",
@@ -64,6 +68,7 @@ __all__ = [
     "Crashdump",
     "Debug",
     "Event",
+    "GPUGroup",
     "Host",
     "HostCpu",
     "HostMetrics",

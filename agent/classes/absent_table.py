@@ -11,8 +11,10 @@ from agent.errors import (
     InvalidUpdate,
     LicenceRestriction,
     MessageRemoved,
+    NetworkSriovEnableFailed,
     NotImplementedHere,
     OpenvswitchNotActive,
+    PifIsNotSriovCapable,
     SrOperationNotSupported,
     XenError,
 )
@@ -32,6 +34,13 @@ class Absent:
     role: Role = Role.POOL_OPERATOR
     refusal: Callable[[str, Sequence[Any]], XenError] = lambda name, args: NotImplementedHere(name)
     """What a verb answers that got as far, by name and parameters. One that takes an object of the class never does."""
+
+
+def _no_functions(pif: Any) -> XenError:
+    """Why a card has no functions for guests: it cannot, or the agent does not give them."""
+    if "sriov" in getattr(pif, "capabilities", ()):
+        return NetworkSriovEnableFailed(pif, "the agent gives machines no functions of a card, only ports of bridges")
+    return PifIsNotSriovCapable(pif)
 
 
 TABLE = (
@@ -357,6 +366,32 @@ TABLE = (
         """,
         role=Role.POOL_ADMIN,
     ),
+    Absent(
+        "tunnel",
+        "A tunnel of Open vSwitch between hosts. The networks of this host are Linux' bridges.",
+        fields="""
+            PIF ref access_PIF !; PIF ref transport_PIF !; (string -> string) map status =;
+            (string -> string) map other_config =; enum tunnel_protocol protocol =
+        """,
+        verbs="""
+            tunnel ref create(PIF ref transport_PIF, network ref network, enum tunnel_protocol protocol="gre");
+            void destroy(tunnel ref self)
+        """,
+        refusal=lambda name, args: OpenvswitchNotActive(),
+    ),
+    Absent(
+        "network_sriov",
+        "Functions of a card that are given to machines. libvirt's Xen driver connects machines to bridges only.",
+        fields="""
+            PIF ref physical_PIF !; PIF ref logical_PIF !; bool requires_reboot;
+            enum sriov_configuration_mode configuration_mode
+        """,
+        verbs="""
+            network_sriov ref create(PIF ref pif, network ref network); void destroy(network_sriov ref self);
+            int get_remaining_capacity(network_sriov ref self) @read-only
+        """,
+        refusal=lambda name, args: _no_functions(args[0]),
+    ),
 )
 """All of them."""
 
@@ -369,6 +404,8 @@ WORDS = """
     placement_policy: anti_affinity normal
     pvs_proxy_status: stopped initialised caching incompatible_write_cache_mode incompatible_protocol_version
     sdn_controller_protocol: ssl pssl
+    sriov_configuration_mode: sysfs modprobe manual unknown
+    tunnel_protocol: gre vxlan
     update_after_apply_guidance: restartHVM restartPV restartHost restartXAPI
     vgpu_type_implementation: passthrough nvidia nvidia_sriov gvt_g mxgpu
     vmpp_archive_frequency: never always_after_backup daily weekly

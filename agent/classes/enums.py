@@ -364,6 +364,30 @@ class VmssFrequency(WireEnum, name="vmss_frequency"):
     WEEKLY = "weekly"
 
 
+class PciDom0Access(WireEnum, name="pci_dom0_access"):
+    """Whether the control domain uses a device, now and after its next boot."""
+
+    ENABLED = "enabled"
+    DISABLE_ON_REBOOT = "disable_on_reboot"
+    DISABLED = "disabled"
+    ENABLE_ON_REBOOT = "enable_on_reboot"
+
+
+class AllocationAlgorithm(WireEnum, name="allocation_algorithm"):
+    """Which of several graphics cards a machine's virtual one is put on."""
+
+    DEPTH_FIRST = "depth_first"
+    BREADTH_FIRST = "breadth_first"
+
+
+class ImageFormat(WireEnum, name="image_format_type"):
+    """A format of disks."""
+
+    RAW = "raw"
+    VHD = "vhd"
+    QCOW2 = "qcow2"
+
+
 class BondMode(WireEnum, name="bond_mode"):
     """How the cards of a bond share what it carries."""
 

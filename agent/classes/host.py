@@ -122,7 +122,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     local_cache_sr: m.SR | None = constructor("always null: the agent caches no disks", default=None, weak=True)
     chipset_info: Mapping[str, str] = runtime("always empty: the agent does not look at the chipset", default={})
     PCIs: tuple[m.PCI, ...] = runtime("PCI devices of the host, in xapi's words; PPCIs are the same ones", default=())
-    PGPUs: tuple[Entity, ...] = runtime("always empty: graphics cards are not shown as objects", default=(), to="PGPU")
+    PGPUs: tuple[m.PGPU, ...] = runtime("its graphics cards", default=())
     PUSBs: tuple[Entity, ...] = runtime("always empty: USB devices are not shown as objects", default=(), to="PUSB")
     ssl_legacy: bool = readwrite(
         "is TLS older than 1.2 offered; false, since the agent never does",

@@ -22,12 +22,11 @@ from agent.errors import (
 from agent.messages.vif import acting
 from agent.model.messages import construct, message
 from agent.model.types import Record
+from agent.observer.devices import SET_ASIDE
 
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
 BRIDGE = 0x06
 """The PCI class of what connects buses, which is the host's in every case."""
-SET_ASIDE = ("", "pciback", "xen-pciback", "pci-stub", "vfio-pci")
-"""The drivers of a device that the host has no use for."""
 
 
 def require_spare(ppci: PPCI) -> None:

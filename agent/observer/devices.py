@@ -9,9 +9,15 @@ from __future__ import annotations
 import uuid as uuids
 from collections.abc import Mapping, Sequence
 
-from agent.classes import DPCI, PCI, PIF, PPCI, PSCSI, PSCSIHBA, Host
+from agent.classes import DPCI, PCI, PGPU, PIF, PPCI, PSCSI, PSCSIHBA, GPUGroup, Host
+from agent.classes.enums import PciDom0Access
 from agent.ports import Node, SeenPci, SeenScsi
 from agent.store.store import Store
+
+GRAPHICS = 0x03
+"""The PCI class of graphics cards."""
+SET_ASIDE = ("", "pciback", "xen-pciback", "pci-stub", "vfio-pci")
+"""The drivers of a device that the host has no use for."""
 
 
 def note(store: Store, node: Node) -> None:
@@ -89,12 +95,43 @@ def _pcis(store: Store, host: Host, devices: Sequence[SeenPci]) -> None:
         pci.driver_name = seen.driver
     for pci in gone.values():
         store.destroy(pci)
+    _gpus(store, host, devices, by_address)
     hardware: dict[str, list[PCI]] = {}
     for address, pci in by_address.items():
         hardware.setdefault(address[:-1], []).append(pci)  # all but the number of the function
     for pci in by_address.values():
         pci.dependencies = tuple(other for other in hardware[pci.pci_id[:-1]] if other is not pci)
     _cards(host, by_address)
+
+
+def _gpus(store: Store, host: Host, devices: Sequence[SeenPci], by_address: Mapping[str, PCI]) -> None:
+    """Graphics cards: the PCI devices of class 03, in groups of one model."""
+    known = {card.PCI.pci_id: card for card in host.PGPUs}
+    for seen in devices:
+        if seen.class_code >> 8 != GRAPHICS:
+            continue
+        pci, card = by_address[seen.address], known.pop(seen.address, None)
+        if card is None:
+            card = PGPU(PCI=pci, GPU_group=_gpu_group(store, host, pci))
+            card.uuid, card.host = _uuid(host, f"PGPU {seen.address}"), host
+            store.add(card)
+        card.is_system_display_device = seen.boot_display
+        card.dom0_access = PciDom0Access.DISABLED if seen.driver in SET_ASIDE else PciDom0Access.ENABLED
+    for card in known.values():
+        store.destroy(card)
+
+
+def _gpu_group(store: Store, host: Host, pci: PCI) -> GPUGroup:
+    """The group of a model, made if there is none."""
+    model = f"{pci.vendor_id}/{pci.device_id}"
+    uuid = _uuid(host, f"GPU group {model}")
+    group = store.known(GPUGroup, uuid)
+    if group is None:
+        names = " ".join(name for name in (pci.vendor_name, pci.device_name) if name)
+        group = GPUGroup(name_label=f"Group of {names or model} GPUs")
+        group.uuid = uuid
+        store.add(group)
+    return group
 
 
 def _cards(host: Host, by_address: Mapping[str, PCI]) -> None:

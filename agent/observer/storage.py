@@ -8,10 +8,10 @@ import logging
 import uuid as uuids
 from collections.abc import Collection, Mapping, Sequence
 
-from agent.classes import PBD, SR, VDI, Host, Pool
+from agent.classes import PBD, SM, SR, VDI, Host, Pool
 from agent.classes.enums import VdiType
 from agent.errors import XenError
-from agent.ports import SeenPool, SeenVolume, Storage
+from agent.ports import SeenPool, SeenStorageType, SeenVolume, Storage
 from agent.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,9 @@ def outside_sr(store: Store) -> SR:
 def note(store: Store, storage: Storage, making: Collection[str]) -> None:
     """Make storage and disks what was seen, and attach again what the hypervisor has forgotten."""
     seen = {pool.uuid: pool for pool in storage.pools()}
+    types = storage.types()
     with store.transaction():
+        _types(store, types)
         for pool in seen.values():
             _pool(store, pool)
     for sr in store.all(SR):
@@ -49,6 +51,23 @@ def note(store: Store, storage: Storage, making: Collection[str]) -> None:
             except XenError as error:
                 log.warning("%r cannot be scanned: %s", sr, error)
     _choose_default(store)
+
+
+def _types(store: Store, types: Sequence[SeenStorageType]) -> None:
+    """Make the types of storage what was seen."""
+    known = {sm.type: sm for sm in store.all(SM)}
+    for seen in types:
+        sm = known.pop(seen.type, None)
+        if sm is None:
+            sm = SM()
+            sm.uuid = str(uuids.uuid5(uuids.UUID(store.only(Host).uuid), f"SM {seen.type}"))
+            sm.type, sm.name_label, sm.vendor = seen.type, seen.type, "libvirt"
+            store.add(sm)
+        sm.name_description = seen.description
+        sm.capabilities, sm.features = tuple(seen.capabilities), dict.fromkeys(seen.capabilities, 1)
+        sm.supported_image_formats = tuple(seen.formats)
+    for sm in known.values():
+        store.destroy(sm)
 
 
 def scan(store: Store, storage: Storage, sr: SR, making: Collection[str]) -> None:

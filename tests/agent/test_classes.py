@@ -260,7 +260,7 @@ def test_every_enum_says_what_it_is_and_its_words_are_a_field_s() -> None:
 @pytest.mark.parametrize("name", [name for name, cls in API.classes.items() if cls.creates])
 def test_create_takes_what_the_original_says_and_a_record_of_defaults_is_admitted(name: str) -> None:
     record = constructor_record(API.classes[name])
-    assert set(ORIGINAL["classes"][name]["create_fields"]) <= set(record.fields)
+    assert set(ORIGINAL["classes"].get(name, {"create_fields": ()})["create_fields"]) <= set(record.fields)
     for field in record.fields.values():
         if not field.required:
             field.admit(field.default)

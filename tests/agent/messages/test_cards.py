@@ -179,3 +179,12 @@ def test_a_network_is_set_aside_for_one_service(door: Door) -> None:
     door("network.remove_purpose", network, "nbd")
     door("network.add_purpose", network, "insecure_nbd")
     assert network.purpose == ("insecure_nbd",)
+
+
+def test_tunnels_and_functions_of_cards_are_refused_as_xapi_would(door: Door, machine: FakeMachine, spare: PIF) -> None:
+    network: Network = door("network.create", {"name_label": "lab"})
+    eth0 = card(door, "eth0")
+    assert door.refused("tunnel.create", eth0, network) == ["OPENVSWITCH_NOT_ACTIVE"]
+    assert door.refused("network_sriov.create", eth0, network) == ["PIF_IS_NOT_SRIOV_CAPABLE", eth0.ref]
+    assert door.refused("network_sriov.create", spare, network)[:2] == ["NETWORK_SRIOV_ENABLE_FAILED", spare.ref]
+    assert (door("tunnel.get_all"), door("network_sriov.get_all_records")) == ([], {})

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.classes import DPCI, PCI, PPCI, PSCSI, PSCSIHBA, VM, Host
+from agent.classes import DPCI, PCI, PGPU, PPCI, PSCSI, PSCSIHBA, VM, GPUGroup, Host
 from agent.errors import DeviceAlreadyDetached, DeviceDetachRejected, OperationNotAllowed, ValueNotSupported
 from agent.ports import SeenPci, SeenScsi
 from agent.roles import Role
@@ -245,3 +245,39 @@ def test_a_machine_with_a_device_is_destroyed_by_the_strict_rule(door: Door, vm:
     assert door.refused("VM.destroy", vm)[0] == "OPERATION_NOT_ALLOWED"
     door("DPCI.destroy", dpci)
     door("VM.destroy", vm)
+
+
+# --- graphics cards
+
+GRAPHICS = SeenPci(
+    "0000:05:00.0", 0x0300, "VGA", 0x10DE, "NVIDIA", 0x1EB8, "Tesla T4", driver="nouveau", boot_display=True
+)
+
+
+def test_graphics_cards_are_shown_in_groups_of_a_model(door: Door, machine: FakeMachine) -> None:
+    machine.node.seen_pci += [GRAPHICS, replace(GRAPHICS, address="0000:06:00.0", driver="pciback", boot_display=False)]
+    resync(door, machine)
+    first, second = sorted(door.store.all(PGPU), key=lambda card: card.PCI.pci_id)
+    [group] = door.store.all(GPUGroup)
+    assert (group.name_label, group.GPU_types) == ("Group of NVIDIA Tesla T4 GPUs", ("10de/1eb8",))
+    assert (set(group.PGPUs), door.store.only(Host).PGPUs) == ({first, second}, (first, second))
+    assert [str(card.dom0_access) for card in (first, second)] == ["enabled", "disabled"]
+    assert [card.is_system_display_device for card in (first, second)] == [True, False]
+    machine.node.seen_pci.pop()
+    resync(door, machine)
+    assert (door.store.all(PGPU), group.PGPUs) == ([first], (first,))
+
+
+def test_a_graphics_card_is_put_into_a_group_of_its_model(door: Door, machine: FakeMachine) -> None:
+    machine.node.seen_pci += [GRAPHICS, replace(GRAPHICS, address="0000:06:00.0", device_id=1, device_name="other")]
+    resync(door, machine)
+    one, two = sorted(door.store.all(PGPU), key=lambda card: card.PCI.pci_id)
+    mine: GPUGroup = door("GPU_group.create", "mine")
+    door("PGPU.set_GPU_group", one, mine)
+    resync(door, machine)
+    assert (one.GPU_group, mine.GPU_types) == (mine, ("10de/1eb8",))
+    refused = door.refused("PGPU.set_GPU_group", two, mine)
+    assert refused == ["PGPU_NOT_COMPATIBLE_WITH_GPU_GROUP", "10de/0001", "10de/1eb8"]
+    assert door.refused("GPU_group.destroy", mine) == ["GPU_GROUP_CONTAINS_PGPU", one.ref]
+    door("PGPU.set_GPU_group", one, door("GPU_group.create"))
+    door("GPU_group.destroy", mine)

@@ -47,7 +47,7 @@ def test_a_schedule_goes_by_the_clock_on_the_wall(
     frequency: VmssFrequency, schedule: dict[str, str], now: str, due: str
 ) -> None:
     found = schedules.due(VmssFrequency(frequency), schedule, at(now).astimezone(UTC), BERLIN)
-    assert found == at(due)
+    assert found == at(due).astimezone(UTC)  # Python takes no time of an hour that comes twice for that in another zone
 
 
 def test_an_hour_that_comes_twice_has_one_daily_and_two_hourly_snapshots() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from agent.classes import PBD, SR, VDI
+from agent.classes import PBD, SM, SR, VDI
 from agent.errors import InternalError
-from agent.ports import SeenVolume
+from agent.ports import SeenStorageType, SeenVolume
 from tests.door import Door
 from tests.fake_machine import LOCAL, FakeMachine
 
@@ -361,3 +361,16 @@ def test_every_message_describes_itself(door: Door) -> None:
 def test_what_is_no_message_has_no_description(door: Door, name: str) -> None:
     for message in ("methodHelp", "methodSignature"):
         assert door.refused(f"system.{message}", name) == ["MESSAGE_METHOD_UNKNOWN", name]
+
+
+def test_the_types_of_storage_are_objects(door: Door, machine: FakeMachine) -> None:
+    types = {sm.type: sm for sm in door.store.all(SM)}
+    assert set(types) == set(door("SR.get_supported_types"))
+    file = types["file"]
+    assert (file.name_description, file.capabilities, file.features) == ("a folder", ("VDI_CREATE",), {"VDI_CREATE": 1})
+    assert [str(format) for format in file.supported_image_formats] == ["raw"]
+    door("SM.set_other_config", file, {"a": "b"})
+    machine.storage.types = lambda: [SeenStorageType("nfs", "a share", [], [])]  # type: ignore[method-assign]
+    machine.domains.changed(None)
+    door.idle()
+    assert [sm.type for sm in door.store.all(SM)] == ["nfs"]
