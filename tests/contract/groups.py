@@ -35,6 +35,8 @@ class Group:
 
 def has_device_mapper() -> bool:
     """Whether the kernel can map devices, and lvm2 is there."""
+    if os.geteuid() == 0 and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "--quiet", "dm_mod"], capture_output=True, check=False)  # lvm2 loads it when needed
     there = any(line.split()[-1:] == ["device-mapper"] for line in Path("/proc/misc").read_text().splitlines())
     return there and shutil.which("vgcreate") is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -296,6 +297,7 @@ def test_whatever_ends_the_agent_the_volume_is_whole(
         writer.commit()
     except Killed:
         pass
+    os.close(writer._descriptor)  # type: ignore[attr-defined]  # as the kernel does
     mocker.stopall()
     restarted = bench.again()
     restarted.recover(sr, lambda uuid: not fresh)
