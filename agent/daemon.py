@@ -29,6 +29,7 @@ import drivers
 from agent import __version__, config, logs, messages, systemd
 from agent.archives import Archives
 from agent.call import Site
+from agent.classes import Host
 from agent.cli import complain
 from agent.config import Config, ConfigError
 from agent.house import House, Watchdog
@@ -47,6 +48,7 @@ from agent.server_certificate import ServerCertificate
 from agent.sessions import Sessions
 from agent.store.journal import Journal, JournalError
 from agent.store.store import Store
+from agent.syslog import Forwarder
 from agent.users import Users, UsersError
 
 log = logging.getLogger(__name__)
@@ -125,6 +127,9 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     store = Store(api.classes, Journal(settings.journal_path), cascade=settings.destroy == "xapi")
     store.load()
     opened.callback(store.close)
+    forwarder = Forwarder(lambda: next((host.logging.get("syslog_destination", "") for host in store.all(Host)), ""))
+    logging.getLogger().addHandler(forwarder)
+    opened.callback(forwarder.close)
     machine = drivers.open(settings.connect, settings.state)
     opened.callback(machine.close)
     lanes = Lanes(settings.workers)

@@ -28,7 +28,7 @@ ORDER = (
     ("agent.rpc", "agent.http"),
     ("agent.systemd", "agent.house", "agent.reload"),
     ("agent.cli", "agent.client", "agent.shell", "agent.manual", "agent.describe"),
-    ("agent.logs", "agent.daemon", "agent.__main__"),
+    ("agent.logs", "agent.syslog", "agent.daemon", "agent.__main__"),
 )
 """A module imports only from groups to the left of its own, and from its own."""
 

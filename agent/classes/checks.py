@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Any
 
 from agent.errors import InvalidDevice, MacInvalid, ValueNotSupported
@@ -25,6 +25,11 @@ MTU_MIN, MTU_MAX = 68, 65535
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII | re.IGNORECASE)
 _DISK = re.compile(r"(?:/dev/)?(?:xvd|hd|sd)[a-z]{1,2}[0-9]{0,2}", re.ASCII)
 _PLACE = re.compile(r"[0-9]{1,3}", re.ASCII)
+_HOST = re.compile(
+    r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F.]*)|(\w[\w.-]{0,252}))(?::([0-9]{1,5}))?",
+    re.ASCII,
+)
+"""A host, and perhaps a port: an IPv6 address in brackets or bare, or a name or IPv4 address."""
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _CPU_POOL = re.compile(r"[A-Za-z0-9_.:/+-]{1,18}", re.ASCII)
 
@@ -81,6 +86,29 @@ def vcpus_params(value: Mapping[str, str]) -> None:
     for key, least, most in (("weight", 1, 65535), ("cap", 0, 65535)):
         if key in value and not (_NUMBER.fullmatch(value[key]) and least <= int(value[key]) <= most):
             raise ValueError(f"{key} is no number from {least} to {most}")
+
+
+def host_and_port(text: str, port: int) -> tuple[str, int]:
+    """A name or address of a host and, behind a colon, a port, which is else `port`. ValueError for what is none."""
+    match = _HOST.fullmatch(text)
+    if match is None:
+        raise ValueError("it is no NAME or ADDRESS, with :PORT behind it or without")
+    literal, bare, name, given = match.groups()
+    if literal or bare:
+        IPv6Address(literal or bare)
+    if given is not None and not 1 <= int(given) <= 65535:
+        raise ValueError("a port is a number from 1 to 65535")
+    return literal or bare or name, port if given is None else int(given)
+
+
+def log_destinations(value: Mapping[str, str]) -> None:
+    """Where the agent's log goes: ``syslog_destination``, a host. VALUE_NOT_SUPPORTED for other keys."""
+    modest(value)
+    for key, text in value.items():
+        if key != "syslog_destination":
+            raise ValueNotSupported("logging", key[:200], "the agent knows syslog_destination alone")
+        if text:
+            host_and_port(text, 0)
 
 
 def cpu_pool_name(value: str) -> None:

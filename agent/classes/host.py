@@ -55,9 +55,10 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
         "machines that run or are paused here, the control domain included", default=()
     )
     logging: Mapping[str, str] = readwrite(
-        "where logs go beside the host's journal; empty, since that is the host's own set-up",
+        "where the agent's own log goes beside the host's journal: syslog_destination, a host with or without :PORT,"
+        " is sent it by UDP at once; what other programs log is the host's own logger's",
         default={},
-        check=checks.only("logging", {}, reason="logs are sent elsewhere by the host's own logger"),
+        check=checks.log_destinations,
     )
     PIFs: tuple[m.PIF, ...] = runtime("network cards of the host", default=())
     suspend_image_sr: m.SR | None = readwrite(

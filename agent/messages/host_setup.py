@@ -5,6 +5,7 @@ A setting is accepted where it is what the host has already, so that a client wh
 
 from __future__ import annotations
 
+import logging
 import zoneinfo
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -28,6 +29,8 @@ from agent.messages.pool import require_management
 from agent.model.entity import Entity
 from agent.model.messages import Kind, message
 from agent.roles import Role
+
+log = logging.getLogger(__name__)
 
 ADMIN, OPERATOR = Role.POOL_ADMIN, Role.POOL_OPERATOR
 NO_SSH = "the host's own service manager switches its ssh"
@@ -94,8 +97,8 @@ def set_hostname_live(call: Call, host: Host, hostname: str) -> None:
 
 @message(Host, kind=Kind.READ, has_async=True)
 def syslog_reconfigure(call: Call, host: Host) -> None:
-    """Refused with OPERATION_NOT_ALLOWED: logs are sent elsewhere by the host's own logger."""
-    raise OperationNotAllowed("logs are sent elsewhere by the host's own logger")
+    """Say in the log where host.logging has it sent, which it is since that was set."""
+    log.info("the log is sent to %s", host.logging.get("syslog_destination") or "no other host")
 
 
 @message(Host, kind=Kind.READ, has_async=False)
