@@ -168,14 +168,12 @@ class Pool(Entity, name="pool", role=Role.POOL_OPERATOR):
         default=True,
     )
     limit_console_sessions: bool = readwrite(
-        "may only one client at a time have a console; false, since the agent does not count them",
-        default=False,
-        check=checks.only("limit_console_sessions", False, reason="the agent does not count a console's clients"),
+        "may only one client at a time have the consoles of a machine open", default=False
     )
     vm_console_idle_timeout: int = readwrite(
-        "seconds after which an idle console is closed; 0, for never",
+        "seconds after which a machine's console is closed to a client that sends nothing; 0 for never",
         default=0,
-        check=checks.only("vm_console_idle_timeout", 0, reason="the agent closes no console that somebody has open"),
+        check=checks.not_negative,
     )
     auto_update_vm_secureboot_certificates: bool = readwrite(
         "are machines given new Secure Boot certificates; false, since the agent keeps none",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -117,7 +118,8 @@ class Consoles:
     def __init__(self, transfers: Transfers) -> None:
         """`transfers` knows whose session a request names."""
         self._transfers = transfers
-        self._open = 0
+        self._open: Counter[str] = Counter()
+        """How many consoles of a machine are open, by its reference."""
 
     async def answer(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request: show the console until it ends."""
@@ -125,23 +127,28 @@ class Consoles:
             raise Refusal(426, "a console is opened by CONNECT or as a WebSocket", {"Upgrade": "websocket"})
         _require_own_page(request)
         try:
-            async with self._transfers.session(connection, request) as call, self._counted():
+            async with self._transfers.session(connection, request) as call:
                 console = _wanted(call, request)
                 _require_role(call, console.VM)
                 viewer: Viewer = Tunnel(connection) if request.method == CONNECT else Socket(request)
-                return await self._show(call, console, viewer, connection, request)
+                with self._counted(call, console.VM):
+                    return await self._show(call, console, viewer, connection, request)
         except XenError as error:
             raise refusal(error) from None
 
-    @asynccontextmanager
-    async def _counted(self) -> AsyncIterator[None]:
-        if self._open >= AT_ONCE:
+    @contextmanager
+    def _counted(self, call: Call, vm: VM) -> Iterator[None]:
+        """One more console of the machine is open meanwhile."""
+        if self._open.total() >= AT_ONCE:
             raise TooManyPendingTasks
-        self._open += 1
+        if call.pool.limit_console_sessions and self._open[vm.ref]:
+            raise OperationNotAllowed("somebody has a console of this machine, and the pool limits that to one")
+        self._open[vm.ref] += 1
         try:
             yield
         finally:
-            self._open -= 1
+            self._open[vm.ref] -= 1
+            self._open += Counter()  # forgets machines of which none is open
 
     async def _opened(self, call: Call, console: Console) -> socket.socket:
         """A connection to the console, made by a worker."""
@@ -190,12 +197,11 @@ class Relay:
         self._busy = True
         """Whether anything went either way since the last look."""
         self._viewer_sends = True
-        self._shown = 0.0
-        """When the console last showed something, by the loop's clock."""
+        self._typed = self._shown = asyncio.get_running_loop().time()
+        """When the viewer last sent, and the console last showed something, by the loop's clock."""
 
     async def run(self) -> str:
         """Carry on until one of the two is gone, or may not go on. Returns why it ended."""
-        self._shown = asyncio.get_running_loop().time()
         ways = [asyncio.ensure_future(way) for way in (self._in(), self._out(), self._watch())]
         try:
             ended, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -211,6 +217,7 @@ class Relay:
         """What the viewer sends. Goes on for ever, for nothing, where it sends no more and still listens."""
         while data := await self._viewer.read():
             self._busy = True
+            self._typed = asyncio.get_running_loop().time()
             self._writer.write(data)
             await self._writer.drain()
         if data is None:
@@ -244,8 +251,12 @@ class Relay:
                 return "the session has ended"
             if not self._call.store.is_live(self._console):
                 return "the machine has this console no more"
-            if not self._viewer_sends and asyncio.get_running_loop().time() - self._shown > SILENCE_SECONDS:
+            now = asyncio.get_running_loop().time()
+            if not self._viewer_sends and now - self._shown > SILENCE_SECONDS:
                 return "the viewer sends no more and is shown nothing"
+            limit = self._call.pool.vm_console_idle_timeout
+            if limit and now - self._typed > limit:
+                return f"nobody used the console for {limit} s"
 
 
 def _close_unused(opening: Future[socket.socket]) -> None:

@@ -378,6 +378,34 @@ def test_only_so_many_are_open_at_once(
         eventually(lambda: opens(served, console), "a free place")
 
 
+def test_the_pool_may_limit_a_machine_to_one_client(
+    door: Door, served: Served, screen: Screen, console: Console
+) -> None:
+    door("pool.set_limit_console_sessions", door.observer.pool, True)
+    with Tunnel(served, path(served, uuid=console.uuid)) as first:
+        with Tunnel(served, path(served, uuid=console.uuid)) as second:
+            assert (first.status, second.status) == (200, 409)
+            assert b"the pool limits that to one" in second.rest()
+        first.link.close()
+        eventually(lambda: opens(served, console), "a free place")
+
+
+def test_the_pool_may_end_what_nobody_uses(door: Door, served: Served, screen: Screen, console: Console) -> None:
+    door("pool.set_vm_console_idle_timeout", door.observer.pool, 1)
+    assert door.refused("pool.set_vm_console_idle_timeout", door.observer.pool, -1)[0] == "INVALID_VALUE"
+
+    async def talk(link: aiohttp.ClientWebSocketResponse) -> None:
+        (await asyncio.to_thread(screen.accept)).sendall(b"shown")
+        assert await link.receive_bytes() == b"shown"
+        message = await link.receive()
+        assert (message.type, message.extra) == (
+            aiohttp.WSMsgType.CLOSE,
+            "nobody used the console for 1 s",
+        )
+
+    websocket(served, talk, path(served, uuid=console.uuid))
+
+
 def opens(served: Served, console: Console) -> bool:
     with Tunnel(served, path(served, uuid=console.uuid)) as tunnel:
         return tunnel.status == 200
