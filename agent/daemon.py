@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 import drivers
-from agent import __version__, config, logs, messages, systemd
+from agent import __version__, access, config, logs, messages, systemd
 from agent.archives import Archives
 from agent.call import Site
 from agent.classes import Host
@@ -138,6 +138,7 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     opened.callback(observer.close)
     observer.start()
     templates.offer(store)
+    access.tell_roles(store, api)
     sessions = Sessions(store, idle_seconds=settings.session_idle_seconds)
     users = Users(settings.users_path)
     if not users.accounts():

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
 
+from agent.access import permissions_of
 from agent.classes import Host, Session, User
 from agent.errors import SessionInvalid
 from agent.roles import Role
@@ -44,12 +45,17 @@ class Sessions:
         # Idle time runs on the monotonic clock, so that a jump of the wall clock ends nobody's session.
         self._by_hash: dict[str, Session] = {}
         self._active: dict[Session, float] = {}
+        self.ended = 0
+        """How many sessions have ended: whoever waits in one is to know when it grows."""
         self.registrations: dict[Session, Any] = {}
         """What each session registered for with event.register; the messages of event keep it."""
         for session in store.all(Session):
             idle = max(0.0, (wall - session.last_active).total_seconds())
             self._by_hash[session.token_hash] = session
             self._active[session] = now - min(idle, idle_seconds - 60.0)
+        with store.transaction(wait=False):
+            for session in self._active:
+                session.rbac_permissions = self._permissions(session.role_name)
 
     def open(self, user_name: str, role: Role, originator: str, *, of_account: bool = True) -> str:
         """Log somebody in. Returns the secret, which looks like a reference and is told to nobody else.
@@ -71,6 +77,7 @@ class Sessions:
             session.role_name = role.wire
             session.is_local_superuser = role is Role.POOL_ADMIN
             session.last_active = session.validation_time = datetime.now(UTC)
+            session.rbac_permissions = self._permissions(role.wire)
             session.originator = originator
             session.token_hash = _hash(secret)
             session.of_account = of_account
@@ -104,6 +111,10 @@ class Sessions:
     def close(self, session: Session) -> None:
         """Log out. It has ended once it is durably so; until then, and if that fails, it is open."""
         self._end([session])
+
+    def close_all(self, user_name: str, *, but: Session | None) -> None:
+        """Log a user out everywhere, in all sessions but one."""
+        self._end([each for each in self._store.all(Session) if each.auth_user_name == user_name and each is not but])
 
     def sweep(self) -> None:
         """End what has been idle too long, and note when the others were last active."""
@@ -141,7 +152,13 @@ class Sessions:
             for session in sessions:
                 self._drop(session)
 
+    def _permissions(self, role_name: str) -> tuple[str, ...]:
+        """What a session tells of what it may do. As in xapi, nothing where it may do all."""
+        role = Role.from_wire(role_name)
+        return () if role is Role.POOL_ADMIN else permissions_of(self._store, role)
+
     def _drop(self, session: Session) -> None:
+        self.ended += 1
         self._by_hash.pop(session.token_hash, None)
         self._active.pop(session, None)
         self.registrations.pop(session, None)

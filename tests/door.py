@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import messages
+from agent.access import tell_roles
 from agent.call import Site
 from agent.classes import VM, Task
 from agent.errors import XenError
@@ -81,6 +82,7 @@ class Door:
         self.lanes = Lanes(16)
         self.observer = Observer(self.store, machine, self.lanes, sweep_seconds=3600.0)
         self.observer.start()
+        tell_roles(self.store, api)
         self.sessions = Sessions(self.store)
         self.site = Site(
             api,

@@ -13,6 +13,7 @@ from agent.classes.gpu import PGPU, GPUGroup
 from agent.classes.host import Host
 from agent.classes.host_cpu import HostCpu
 from agent.classes.host_metrics import HostMetrics
+from agent.classes.message import Message
 from agent.classes.network import Network
 from agent.classes.pbd import PBD
 from agent.classes.pci import PCI
@@ -21,6 +22,8 @@ from agent.classes.pif_metrics import PIFMetrics
 from agent.classes.pool import Pool
 from agent.classes.ppci import PPCI
 from agent.classes.pscsi import PSCSI, PSCSIHBA
+from agent.classes.role import AccessRole
+from agent.classes.secret import Secret
 from agent.classes.session import Session
 from agent.classes.sm import SM
 from agent.classes.sr import SR
@@ -62,6 +65,7 @@ __all__ = [
     "VMSS",
     "VTPM",
     "ACMPolicy",
+    "AccessRole",
     "Bond",
     "Console",
     "CpuPool",
@@ -72,9 +76,11 @@ __all__ = [
     "Host",
     "HostCpu",
     "HostMetrics",
+    "Message",
     "Network",
     "PIFMetrics",
     "Pool",
+    "Secret",
     "Session",
     "Task",
     "User",

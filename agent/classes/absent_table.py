@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import (
+    AuthIsDisabled,
     FeatureRestricted,
     InvalidUpdate,
     LicenceRestriction,
@@ -44,6 +45,20 @@ def _no_functions(pif: Any) -> XenError:
 
 
 TABLE = (
+    Absent(
+        "subject",
+        "A user or group of a directory that may log in. The users of this agent are in a file of its own.",
+        fields="""
+            string subject_identifier !; (string -> string) map other_config !; role ref set roles
+        """,
+        verbs="""
+            void add_to_roles(subject ref self, role ref role); void remove_from_roles(subject ref self, role ref role);
+            string set get_permissions_name_label(subject ref self) @read-only;
+            subject ref create(subject record args); void destroy(subject ref self)
+        """,
+        role=Role.POOL_ADMIN,
+        refusal=lambda name, args: AuthIsDisabled(),
+    ),
     Absent(
         "pool_patch",
         "A patch of XenServer before 7.0. This host is updated by the packages of its distribution.",

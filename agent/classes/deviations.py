@@ -16,6 +16,7 @@ DEVIATIONS: Mapping[str, str] = {
     "debug.uuid": "the original server has it, though its reference lists no field; get_by_uuid is of no use without",
     "event.snapshot": "event.from sends it beside the fields; it is the record of an object and no field with a getter",
     "host.get_log": "needs pool-operator: the host's log has more than a reader is to see",
+    "secret.get_other_config": "needs pool-operator, as all else of a secret does",
     "session.last_active": "a datetime, as in xapi, since living clients read it so; the original has an int",
     "session.local_logout": "needs read-only, for whoever logged in by slave_local_login_with_password may log out",
     "task.progress": "a float from 0 to 1, as in xapi, since living clients read it so; the original counts percent",

@@ -516,6 +516,20 @@ class VbdOperation(WireEnum, name="vbd_operations"):
     UNPAUSE = "unpause"
 
 
+class Cls(WireEnum, name="cls"):
+    """What a message can be about."""
+
+    VM = "VM"
+    HOST = "Host"
+    SR = "SR"
+    POOL = "Pool"
+    VMPP = "VMPP"
+    VMSS = "VMSS"
+    PVS_PROXY = "PVS_proxy"
+    VDI = "VDI"
+    CERTIFICATE = "Certificate"
+
+
 class ConsoleProtocol(WireEnum, name="console_protocol"):
     """What a console speaks: text of a terminal, VNC's remote framebuffer, or Windows' remote desktop."""
 

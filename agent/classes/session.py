@@ -39,7 +39,9 @@ class Session(Entity, name="session", role=Role.POOL_ADMIN, announced=False):
     auth_user_sid: str = runtime("always empty: users come from the agent's own file", default="", kept=True)
     auth_user_name: str = runtime("name that the user logged in with", default="", kept=True)
     rbac_permissions: tuple[str, ...] = constructor(
-        "always empty: which messages a user may send follows from the user's role alone", default=()
+        "permissions of the user's role by name; empty for a local superuser, who has them all",
+        default=(),
+        passing=True,
     )
     tasks: tuple[m.Task, ...] = runtime("tasks that were begun in this session", default=())
     parent: m.Session | None = constructor("always null: no session is made by another", default=None, weak=True)

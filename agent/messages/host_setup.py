@@ -101,7 +101,7 @@ def syslog_reconfigure(call: Call, host: Host) -> None:
     log.info("the log is sent to %s", host.logging.get("syslog_destination") or "no other host")
 
 
-@message(Host, kind=Kind.READ, has_async=False)
+@message(Host, kind=Kind.READ, role=Role.READ_ONLY, has_async=False)
 def get_system_status_capabilities(call: Call, host: Host) -> str:
     """Refused with OPERATION_NOT_ALLOWED: the agent makes no report of the host's state but host.bugreport_upload."""
     raise OperationNotAllowed("the agent makes no report of the host's state but host.bugreport_upload")

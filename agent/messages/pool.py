@@ -102,7 +102,7 @@ def disable_local_storage_caching(call: Call, self: Pool) -> None:
     """Cache no disks on the hosts. None are, so nothing is to be done."""
 
 
-@message(Host, has_async=False)
+@message(Host, role=Role.POOL_ADMIN, has_async=False)
 def sync_data(call: Call, host: Host) -> None:
     """Return when all that was acknowledged until now is on the host's disk."""
     flush(call)

@@ -76,3 +76,11 @@ def change_password(call: Call, old_pwd: str, new_pwd: str) -> None:
 def get_all_subject_identifiers(call: Call) -> tuple[str, ...]:
     """List the names of the users who are logged in."""
     return tuple(dict.fromkeys(session.auth_user_name for session in call.store.all(Session)))
+
+
+@message(Session, kind=Kind.BESIDE, role=Role.POOL_OPERATOR, has_async=False)
+def logout_subject_identifier(call: Call, subject_identifier: str) -> None:
+    """End every session of a user, by name as get_all_subject_identifiers lists it, except the one that asks. Nothing
+    happens where the user is not logged in.
+    """
+    call.site.sessions.close_all(subject_identifier, but=call.session)

@@ -61,7 +61,7 @@ class Field:
     kept: bool = False
     """A runtime field that the journal keeps, since nothing outside knows it."""
     passing: bool = False
-    """An internal field that the journal does not keep: it is seen anew."""
+    """A field that the journal does not keep: it is seen, or told, anew."""
     quiet: bool = False
     """Measured when read: a new value makes no event."""
     to: str = ""
@@ -164,6 +164,8 @@ class Entity:
     wire_fields: ClassVar[Mapping[str, Field]] = {}
     role: ClassVar[Role] = Role.POOL_OPERATOR
     """Who may change objects of this class, unless a field or verb says otherwise."""
+    reads: ClassVar[Role] = Role.READ_ONLY
+    """Who may look at objects of this class."""
     creates: ClassVar[bool] = False
     destroys: ClassVar[bool] = False
     stored: ClassVar[bool] = True
@@ -193,6 +195,7 @@ class Entity:
         *,
         name: str = "",
         role: Role = Role.POOL_OPERATOR,
+        reads: Role = Role.READ_ONLY,
         creates: bool = False,
         destroys: bool = False,
         stored: bool = True,
@@ -202,7 +205,7 @@ class Entity:
     ) -> None:
         super().__init_subclass__()
         cls.wire_name = name or cls.__name__
-        cls.role, cls.creates, cls.destroys, cls.stored = role, creates, destroys, stored
+        cls.role, cls.reads, cls.creates, cls.destroys, cls.stored = role, reads, creates, destroys, stored
         cls.measured, cls.announced, cls.lane = measured, announced, lane
         # A trailing underscore only avoids Python's words: event.class is class_ here.
         fields = {name.rstrip("_"): value for name, value in vars(cls).items() if isinstance(value, Field)}

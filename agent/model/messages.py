@@ -240,7 +240,7 @@ def derived(cls: type[Entity]) -> list[Message]:
             [this],
             field.type,
             kind if field.qualifier is Qualifier.RUNTIME else Kind.READ,
-            Role.READ_ONLY,
+            cls.reads,
             _getter(field.name),
             f"Read {field.name}: {field.doc}.",
         )
@@ -252,7 +252,7 @@ def derived(cls: type[Entity]) -> list[Message]:
     returns = Record(cls.wire_name)
     refs = Set(Ref(cls.wire_name))
     everything = Map(Ref(cls.wire_name), returns)
-    read = Role.READ_ONLY
+    read = cls.reads
     add("get_record", [this], returns, kind, read, lambda call, self: self, f"Read all fields of a {cls.wire_name}.")
     add("get_all", [], refs, Kind.READ, read, lambda call: call.store.all(cls), f"List every {cls.wire_name}.")
     add(

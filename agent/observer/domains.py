@@ -30,6 +30,7 @@ from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdTy
 from agent.errors import InternalError
 from agent.observer import consoles
 from agent.observer.devices import ppci_at
+from agent.observer.notices import tell_of_machine
 from agent.observer.storage import outside_sr
 from agent.ports import GuestReading, SeenDisk, SeenDomain, SeenNic
 from agent.store.store import Store
@@ -69,8 +70,9 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     )
 
 
-def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> VM | None:
-    """Make the machine what was seen; None is a domain that is gone, which is a machine that is halted.
+def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, telling: bool = True) -> VM | None:
+    """Make the machine what was seen; None is a domain that is gone, which is a machine that is halted. What became of
+    a machine that is known is told to admins, unless it is looked at for the first time.
 
     Returns the machine if it runs as another domain than before: it was started or has rebooted.
     """
@@ -78,11 +80,14 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> VM | N
         vm = store.known(VM, uuid)
         if seen is None:
             if vm is not None:
+                was = vm.power_state
                 _halt(store, vm)
+                _tell(store, vm, was, -1)
             return None
         if seen.in_transition and vm is not None and vm.power_state in LIVE:
             # A guest that reboots has no domain for seconds. It is not halted, and its next change is told.
             return None
+        was = seen.power_state if vm is None or not telling else vm.power_state
         if vm is None:
             vm = _adopt(store, seen)
             if vm.is_control_domain:
@@ -95,7 +100,17 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None) -> VM | N
         _passthrough(store, host, vm, seen)
         _state(store, host, vm, seen)
     _keep(store, vm, seen)
+    _tell(store, vm, was, before if telling else -1)
     return vm if vm.domid not in (-1, before) else None
+
+
+def _tell(store: Store, vm: VM, was: PowerState, domid_before: int) -> None:
+    """Write the message of what became of a machine. One that the journal cannot take now is lost."""
+    try:
+        with store.transaction(wait=False):
+            tell_of_machine(store, vm, was, domid_before)
+    except InternalError as error:
+        log.warning("what became of %r cannot be told now: %s", vm, error)
 
 
 def _keep(store: Store, vm: VM, seen: SeenDomain) -> None:
@@ -122,7 +137,7 @@ def note_all(store: Store, host: Host, seen: Sequence[SeenDomain]) -> None:
     for start in range(0, len(seen), SLICE):
         with store.transaction(wait=False):
             for domain in seen[start : start + SLICE]:
-                note(store, host, domain.uuid, domain)
+                note(store, host, domain.uuid, domain, telling=False)
 
 
 def share_of(vm: VM) -> tuple[int | None, int | None]:

@@ -5,7 +5,8 @@ file.
 from __future__ import annotations
 
 from agent.classes import VDI, VM, Crashdump
-from agent.classes.enums import VdiType
+from agent.classes.enums import Cls, VdiType
+from agent.observer.notices import SERVICE_FAILS, tell
 from agent.observer.storage import outside_sr
 from agent.ports import Domains, SeenDump
 from agent.store.store import Store
@@ -50,3 +51,6 @@ def _adopt(store: Store, dump: SeenDump) -> None:
     vdi.physical_utilisation = dump.allocation
     store.add(vdi)
     store.add(Crashdump(VM=vm, VDI=vdi))
+    tell(
+        store, "VM_CRASHED", SERVICE_FAILS, Cls.VM, vm.uuid, f"{vm.name_label or vm.uuid} crashed, and left its memory."
+    )

@@ -131,8 +131,9 @@ class Dispatch:
             case Kind.BESIDE:
                 if message.role is None:
                     return await self._login(message, call, args)
+                ended = self.site.sessions.ended
                 value = await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
-                if call.session is not None and not self.site.sessions.is_open(call.session):
+                if self.site.sessions.ended != ended:
                     self.wake()  # whoever waits in a session that has ended is to know
                 return value
             case Kind.VERB:

@@ -76,6 +76,7 @@ class Caller:
             "VM": vm,
             "task": api.task.create("mine", "made for the test"),
             "debug": api.debug.create({}),
+            "secret": api.secret.create({"value": "word"}),
             "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
             "VM_appliance": api.VM_appliance.create({"name_label": "mine"}),
         }
