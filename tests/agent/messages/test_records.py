@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.access import permissions_of
+from agent.classes import Message
 from agent.classes.enums import PowerState
 from agent.errors import SessionInvalid
 from agent.model.types import EPOCH
@@ -28,7 +29,7 @@ def door(tmp_path: Path) -> Iterator[Door]:
 
 
 def told(door: Door, uuid: str) -> list[str]:
-    return [each.name for each in door.store.all(door.store.classes["message"]) if each.obj_uuid == uuid]
+    return [each.name for each in door.store.all(Message) if each.obj_uuid == uuid]
 
 
 # --- messages
