@@ -40,6 +40,7 @@ from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
 from agent.plugins import Plugins
 from agent.reload import Reload
+from agent.rpc import certificates
 from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import Server
 from agent.rpc.tasks import Tasks
@@ -194,6 +195,7 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
     try:
         urls = await server.start(settings.listen, systemd.passed_sockets(os.environ))
         await asyncio.wrap_future(site.lanes.beside(site.observer.listens, urls))
+        await asyncio.wrap_future(site.lanes.beside(_note_certificate, site, server))
         for url in urls:
             print(f"listening on {url}", flush=True)
             _warn_of_open_doors([url])
@@ -235,7 +237,13 @@ def _house(site: Site, tasks: Tasks, server: Server) -> House:
             loop.call_soon_threadsafe(_take_certificate, server.tls)
 
     house.every(LOOK_SECONDS, "the certificate", follow_certificate)
+    house.every(LOOK_SECONDS, "the certificate as an object", lambda: _note_certificate(site, server))
     return house
+
+
+def _note_certificate(site: Site, server: Server) -> None:
+    """Show the certificate that is in use as an object."""
+    certificates.note(site.store, site.observer.host, None if server.tls is None else server.tls.shown)
 
 
 def _take_certificate(tls: Tls) -> None:

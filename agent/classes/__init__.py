@@ -2,6 +2,7 @@
 
 from agent.classes.absent import ABSENT
 from agent.classes.bond import Bond
+from agent.classes.certificate import Certificate
 from agent.classes.console import Console
 from agent.classes.cpu_pool import CpuPool
 from agent.classes.crashdump import Crashdump
@@ -67,6 +68,7 @@ __all__ = [
     "ACMPolicy",
     "AccessRole",
     "Bond",
+    "Certificate",
     "Console",
     "CpuPool",
     "Crashdump",

@@ -530,6 +530,22 @@ class Cls(WireEnum, name="cls"):
     CERTIFICATE = "Certificate"
 
 
+class CertificateType(WireEnum, name="certificate_type"):
+    """Whose certificate it is: an authority's, or a host's."""
+
+    CA = "ca"
+    HOST = "host"
+    HOST_INTERNAL = "host_internal"
+    PINNED = "pinned"
+
+
+class CertificatePurpose(WireEnum, name="certificate_purpose"):
+    """What the certificate of somebody else is trusted for."""
+
+    LICENSING = "licensing"
+    LDAPS = "ldaps"
+
+
 class ConsoleProtocol(WireEnum, name="console_protocol"):
     """What a console speaks: text of a terminal, VNC's remote framebuffer, or Windows' remote desktop."""
 

@@ -161,9 +161,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
         check=checks.only("multipathing", False, reason="several paths are set up by the host's own multipathd"),
     )
     uefi_certificates: str = constructor("always empty: the agent keeps no Secure Boot certificates", default="")
-    certificates: tuple[Entity, ...] = runtime(
-        "always empty: certificates are not shown as objects", default=(), to="Certificate"
-    )
+    certificates: tuple[m.Certificate, ...] = runtime("certificate that the agent's https listeners show", default=())
     editions: tuple[str, ...] = runtime("always empty: there is one edition", default=())
     pending_guidances: tuple[UpdateGuidances, ...] = runtime("always empty: the agent installs no updates", default=())
     tls_verification_enabled: bool = runtime("always false: the agent calls no other host", default=False)

@@ -11,6 +11,7 @@ import ssl
 from pathlib import Path
 
 from agent import server_certificate
+from agent.rpc.certificates import shown
 
 OWN_CERTIFICATE = "server.pem"
 
@@ -33,6 +34,7 @@ class Tls:
         _load(_context(), path, key)  # apart: half of a bad pair would stay in the one in use
         _load(self.context, path, key)
         self.path, self.key, self._stamp = path, key, stamp
+        self.shown = shown(path)
 
     def replaced(self) -> bool:
         """Whether the files were replaced since this was last asked, or since they were taken. From any thread."""
