@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import ssl
 import subprocess
 import sys
@@ -165,3 +166,28 @@ def test_several_machines_are_started_at_once(shell: Shell, api: Any) -> None:
     finally:
         for vm in made:
             remove_vm(api, vm)
+
+
+BASH = """source <(xen-host-agent completion bash)
+COMP_LINE=$1; COMP_POINT=${#1}; _xen_host_agent; printf '%s\\n' "${COMPREPLY[@]}"
+"""
+FISH = "source (xen-host-agent completion fish | psub); complete -C $argv[1]"
+
+
+@pytest.mark.parametrize(
+    ("program", "line", "offered"),
+    [
+        (["bash", "-c", BASH, "bash"], "xen-host-agent vm-start vm=te", "test"),
+        (["bash", "-c", BASH, "bash"], "xen-host-agent vm-shutd", "vm-shutdown"),
+        (["fish", "--no-config", "-c", FISH], "xen-host-agent vm-start vm=te", "vm=test"),
+    ],
+)
+def test_a_shell_completes_names(environment: dict[str, str], program: list[str], line: str, offered: str) -> None:
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
+    path = {"PATH": f"{Path(COMMAND[0]).parent}:{environment['PATH']}"}
+    done = subprocess.run(
+        [*program, line], env=environment | path, capture_output=True, text=True, timeout=WAIT_SECONDS, check=True
+    )
+    assert done.stdout.splitlines() == [offered]
+    assert done.stderr == ""
