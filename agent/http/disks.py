@@ -187,12 +187,19 @@ def _fill_raw(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> Non
     while position < writer.size:
         data = upload.read(min(CHUNK, writer.size - position))
         if not data:
+            _require_end(upload)
             return
         writer.write(position, data)
         position += len(data)
         call.progress((1.0 - FINISHING) * min(1.0, position / expected))
     if upload.bounded and upload.read(1):
         raise VdiTooSmall(vdi, position + 1)
+
+
+def _require_end(upload: Upload) -> None:
+    """VDI_IO_ERROR where nobody can tell whether the upload has ended or was cut."""
+    if not upload.bounded:
+        raise VdiIoError("the upload ended before its end")
 
 
 def _fill_vhd(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> None:
@@ -221,6 +228,7 @@ def _fill_qcow2(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> N
         if received > limit:
             raise VdiTooSmall(vdi, received)
         call.progress((1.0 - FINISHING) / 2 * min(1.0, received / (upload.length or limit)))
+    _require_end(upload)
     writer.unpack("qcow2", lambda part: call.progress((1.0 - FINISHING) * (0.5 + part / 2)))
 
 

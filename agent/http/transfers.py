@@ -208,6 +208,16 @@ class Transfers:
             return web.Response(headers={"Server": "xen-host-agent"})
         if len(self._running) >= AT_ONCE:
             raise TooManyPendingTasks
+        parts = connection.parts(request)
+        early = None
+        if request.method == "PUT" and request.content_length == NO_LENGTH:
+            # It asks whether it would be redirected by a body that it never begins, and so does xen-api (4.7.6) before
+            # it sends one: both want their answer at once. How the transfer ends, the task says.
+            early = await _go_ahead(request)
+            first = await _begun(parts)
+            if not first:
+                return early
+            parts = _again(first, parts)
         found = find(call, Task, lent) if lent else None
         task = await asyncio.wrap_future(self._site.lanes.beside(self._tasks.lend, endpoint.name, call, found))
         call.task = task
@@ -220,15 +230,19 @@ class Transfers:
         self._running.add(ended)
         ended.add_done_callback(self._running.discard)
         ending = asyncio.wrap_future(ended)
-        connection.waits = connection.streams = True
+        # What such a client has sent is read to its end even if it has gone: it goes as soon as it has sent it.
+        connection.waits, connection.streams = early is None, True
         try:
             await _first(begun, ending)
             if begun.done():
                 if job.upload is not None:
-                    return await _receive(endpoint, job.upload, ending, connection, request, task)
+                    return await _receive(endpoint, job.upload, ending, connection, request, task, parts, early)
                 assert job.download is not None
                 return await _send(job, begun.result(), ending, connection, request, task)
             failure = ending.result()
+            if early is not None:
+                connection.abort()
+                return early
             raise refusal(failure or VdiIoError("nothing came of it"), task)
         except asyncio.CancelledError:
             if not connection.cancelled_by_agent():
@@ -300,6 +314,29 @@ def _worked(endpoint: Endpoint, job: Job, denied: XenError | None) -> str:
             job.download.end()
 
 
+async def _go_ahead(request: web.BaseRequest) -> web.StreamResponse:
+    """Answer before the body has come. The answer ends when the connection does."""
+    early = web.StreamResponse(headers={"Server": "xen-host-agent"})
+    early.force_close()
+    await early.prepare(request)
+    return early
+
+
+async def _begun(parts: AsyncIterator[bytes]) -> bytes:
+    """The first part; empty where the client goes without having sent any."""
+    try:
+        return await anext(parts, b"")
+    except Refusal:
+        return b""
+
+
+async def _again(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The parts with the first one, which was read to look."""
+    yield first
+    async for part in rest:
+        yield part
+
+
 async def _receive(
     endpoint: Endpoint,
     upload: Upload,
@@ -307,19 +344,24 @@ async def _receive(
     connection: Connection,
     request: web.BaseRequest,
     task: Task,
+    parts: AsyncIterator[bytes],
+    early: web.StreamResponse | None,
 ) -> web.StreamResponse:
-    """Feed the worker until it has enough, or there is no more."""
+    """Feed the worker until it has enough, or there is no more. `early` is an answer whose head is sent already."""
     if "Expect" in request.headers:
         await go_on(request)
 
     async def pump() -> Refusal | None:
         try:
-            async for part in connection.parts(request):
+            async for part in parts:
                 if not await upload.feed(part):
                     return None
             upload.end()
         except Refusal as cut:
-            upload.fail(endpoint.ended_early())
+            if early is not None:
+                upload.end()  # what it has got may be all
+            else:
+                upload.fail(endpoint.ended_early())
             return cut
         return None
 
@@ -329,6 +371,10 @@ async def _receive(
         failure = await asyncio.shield(ending)
     finally:
         pumping.cancel()
+    if early is not None:
+        if failure is not None:
+            connection.abort()
+        return early
     if failure is not None:
         raise refusal(failure, task)
     response = web.Response(headers={"Server": "xen-host-agent", "Task-Id": task.ref})

@@ -473,6 +473,8 @@ class Connection(web.RequestHandler):
         except TimeoutError:
             raise Refusal(408, "the body did not come in time") from None
         except (web.RequestPayloadError, ConnectionError) as error:
+            if not request.content.is_eof():  # aiohttp (3.14) raises before it hands out what has come
+                yield request.content._read_nowait(-1)
             raise Refusal(400, "the body is not framed as its head says") from error
 
     def look(self, now: float) -> None:
