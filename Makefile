@@ -4,6 +4,7 @@
 #   make test    everything that must hold: lint, format, types, tests
 #   make bench   the measurements
 #   make man     manual pages and shell completions, below build/share
+#   make test-clients  the clients that people have, each doing its main job (docs/clients)
 #   make test-xen    the tests on a real Xen in an emulator; make lab boots it alone (docs/xen.md)
 #   make venv    what the others do first
 #   make clean   remove .venv and caches; var, with its state, stays
@@ -86,3 +87,4 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 include lab/lab.mk
+include tests/clients/clients.mk

@@ -36,10 +36,18 @@ def eventually(holds: Callable[[], Any], what: str) -> Any:
 class Daemon:
     """``xen-host-agent serve`` with a state folder of its own."""
 
-    def __init__(self, state: Path, connect: str = EMBEDDED, listen: tuple[str, ...] = ("http://127.0.0.1:0",)) -> None:
+    def __init__(
+        self,
+        state: Path,
+        connect: str = EMBEDDED,
+        listen: tuple[str, ...] = ("http://127.0.0.1:0",),
+        configuration: str = "",
+    ) -> None:
+        """`configuration` is the text of its file; without one it has the defaults."""
         self.state = state
         self.connect = connect
         self.listen = listen
+        self.configuration = configuration
         self.urls: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self._sessions: list[Any] = []
@@ -58,6 +66,9 @@ class Daemon:
         command += ["--state", str(self.state)]
         for url in self.listen:
             command += ["--listen", url]
+        if self.configuration:
+            (self.state / "config.toml").write_text(self.configuration, "utf-8")
+            command += ["--config", str(self.state / "config.toml")]
         with (self.state / "log").open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | environment
