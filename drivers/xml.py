@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 from lxml import etree
@@ -60,8 +59,11 @@ KERNEL_FOLDERS: Sequence[str] = ("/boot", "/var/lib/xen", "/var/lib/xcp/guest", 
 BOOTLOADERS = frozenset({"pygrub", "/usr/bin/pygrub", "/usr/lib/xen/bin/pygrub", "/usr/libexec/xen/bin/pygrub"})
 """A boot loader of this kind is a program that the host runs as root; these may be run."""
 
-_BOOTLOADER_WORD = re.compile(r"-q|--quiet|--(entry|kernel|ramdisk|args|offset)=.*")
-"""pygrub's harmless options; others of it write files on the host."""
+_BOOTLOADER_OPTION = re.compile(r"|-q|--quiet|--(entry|kernel|ramdisk|args|offset)=\S*( +[^-\s]\S*)*")
+"""One of pygrub's harmless options; others of it write files on the host.
+
+libvirt 9.0 hands all of it to pygrub as one word. One that splits it must not find another option in it.
+"""
 _ROOT_ORDER: Sequence[str] = (
     *("name", "uuid", "genid", "title", "description", "metadata", "maxMemory", "memory", "currentMemory"),
     *("memoryBacking", "memtune", "vcpu", "vcpus", "cputune", "numatune", "resource", "sysinfo", "bootloader"),
@@ -280,13 +282,8 @@ def _apply_bootloader(vm: VM, root: etree._Element) -> None:
     arguments = _one_line("PV_bootloader_args", vm.PV_bootloader_args)
     if arguments == (root.findtext("bootloader_args") or ""):
         return
-    try:
-        words = shlex.split(arguments)
-    except ValueError as error:
-        raise ValueNotSupported("PV_bootloader_args", arguments, f"it cannot be read: {error}") from error
-    for word in words:
-        if not _BOOTLOADER_WORD.fullmatch(word):
-            raise ValueNotSupported("PV_bootloader_args", arguments, f"{word} is none of pygrub's harmless options")
+    if not _BOOTLOADER_OPTION.fullmatch(arguments):
+        raise ValueNotSupported("PV_bootloader_args", arguments, "it is one of pygrub's harmless options, without quotes")
     set_text(root, "bootloader_args", arguments, _ROOT_ORDER)
 
 

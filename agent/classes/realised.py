@@ -44,7 +44,7 @@ REALISED: Mapping[str, tuple[How, str]] = {
     "actions_after_crash": (DEFINITION, "`<on_crash>`; libvirt takes rename_restart for restart"),
     "actions_after_softreboot": (KEPT, "libvirt's driver always lets the new kernel run"),
     "PV_bootloader": (DEFINITION, "`<bootloader>`; pygrub alone, REFUSED else, since the host runs it as root"),
-    "PV_bootloader_args": (DEFINITION, "`<bootloader_args>`; pygrub's harmless options"),
+    "PV_bootloader_args": (DEFINITION, "`<bootloader_args>`; one of pygrub's harmless options"),
     "PV_kernel": (DEFINITION, "`<os><kernel>`; a path in the folders for kernels, or data that the agent keeps in one"),
     "PV_ramdisk": (DEFINITION, "`<os><initrd>`, likewise"),
     "PV_args": (DEFINITION, "`<os><cmdline>`"),

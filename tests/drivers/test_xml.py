@@ -51,7 +51,7 @@ def pv_kernel(machines: Machines) -> c.VM:
 
 
 def pv_bootloader(machines: Machines) -> c.VM:
-    vm = machines.vm("old", UUID, PV_kernel="", PV_bootloader="pygrub", PV_bootloader_args="-q --entry=1")
+    vm = machines.vm("old", UUID, PV_kernel="", PV_bootloader="pygrub", PV_bootloader_args="--args=root=/dev/xvda1 ro")
     machines.disk(vm, "xvda", "/srv/disks/root.vhd")
     return vm
 
@@ -279,6 +279,8 @@ def test_a_name_without_a_place_is_itself() -> None:
         ({"PV_bootloader": "pygrub", "PV_bootloader_args": "--output=/etc/cron.d/x"}, "PV_bootloader_args"),
         ({"PV_bootloader": "pygrub", "PV_bootloader_args": "-q --outp=/etc/cron.d/x"}, "PV_bootloader_args"),
         ({"PV_bootloader": "pygrub", "PV_bootloader_args": "'"}, "PV_bootloader_args"),
+        ({"PV_bootloader": "pygrub", "PV_bootloader_args": "-q --entry=1"}, "PV_bootloader_args"),
+        ({"PV_bootloader": "pygrub", "PV_bootloader_args": "--args=ro --output=/etc/cron.d/x"}, "PV_bootloader_args"),
     ],
     ids=str,
 )
