@@ -337,6 +337,9 @@ class LibvirtDomains:
             except libvirt.libvirtError as error:
                 self._explain_failed_start(vm, domain, error)
                 raise
+            except OperationNotAllowed:
+                domain.destroy()
+                raise
         try:
             self._limit(vm, paused=paused)
         except BaseException:

@@ -14,15 +14,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import libvirt
+from lxml import etree
 
 from agent.classes import VM
 from agent.classes.enums import PowerState
 from agent.errors import OperationNotAllowed
 from agent.ports import SeenDomain
-from drivers import xml
+from drivers import xml, xml_read
+from drivers.back_ends import BackEnds, served_by_qemu
 from drivers.census import CONTROL_DOMAIN, Census
 from drivers.connection import Connection
-from drivers.domains import ALIVE, LibvirtDomains
+from drivers.domains import ALIVE, DEFINITION, LibvirtDomains
 from drivers.dumps import NO_DUMPS, DumpFolder
 from drivers.failures import translated
 from drivers.guests import Guests
@@ -47,6 +49,7 @@ class XenDomains(LibvirtDomains):
         census: Census,
         guests: Guests,
         *,
+        back_ends: BackEnds | None = None,
         kernel_folders: Sequence[str] = xml.KERNEL_FOLDERS,
         dumps: DumpFolder = NO_DUMPS,
         images: KernelFolder = NO_KERNELS,
@@ -56,6 +59,7 @@ class XenDomains(LibvirtDomains):
         self._xl = xl
         self._census = census
         self._guests = guests
+        self._back_ends = back_ends or BackEnds()
         self._described: dict[tuple[str, int], tuple[float, SeenDomain]] = {}
         census.watch(self._tell)
         guests.watch(self._tell)
@@ -169,6 +173,25 @@ class XenDomains(LibvirtDomains):
                 if domain is None or not (domain.isActive() or self._working(domain)):
                     raise OperationNotAllowed(f"domain {entry.domid} runs with this uuid, and libvirt does not know it")
         super().start(vm, paused)
+
+    def _boot(self, domain: libvirt.virDomain, *, paused: bool) -> None:
+        """Boot it with all its disks, or leave it paused with an error: a guest must not run with less than it has."""
+        root = xml_read.parse(domain.XMLDesc(DEFINITION))
+        targets = [xml_read.target_of(disk) for disk in xml_read.disks(root) if served_by_qemu(disk)]
+        super()._boot(domain, paused=paused or bool(targets))
+        if targets:
+            self._back_ends.require_taken(domain.name(), domain.ID(), targets)
+            if not paused:
+                domain.resume()
+
+    def _attach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
+        super()._attach(domain, device)
+        if device.tag == "disk" and served_by_qemu(device):
+            try:
+                self._back_ends.require_taken(domain.name(), domain.ID(), [xml_read.target_of(device)])
+            except OperationNotAllowed:
+                self._detach(domain, device)
+                raise
 
     def _require(self, vm: VM, handle: libvirt.virConnect, expected: Sequence[PowerState]) -> libvirt.virDomain:
         self._align(vm.uuid, handle)

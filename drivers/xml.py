@@ -283,7 +283,9 @@ def _apply_bootloader(vm: VM, root: etree._Element) -> None:
     if arguments == (root.findtext("bootloader_args") or ""):
         return
     if not _BOOTLOADER_OPTION.fullmatch(arguments):
-        raise ValueNotSupported("PV_bootloader_args", arguments, "it is one of pygrub's harmless options, without quotes")
+        raise ValueNotSupported(
+            "PV_bootloader_args", arguments, "it is one of pygrub's harmless options, without quotes"
+        )
     set_text(root, "bootloader_args", arguments, _ROOT_ORDER)
 
 

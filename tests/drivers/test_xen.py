@@ -12,6 +12,7 @@ from pytest_mock import MockerFixture
 from agent.classes.enums import PowerState
 from agent.errors import OperationNotAllowed, VMBadPowerState
 from agent.ports import GuestReading, SeenDisk, SeenDomain
+from drivers.back_ends import BackEnds
 from drivers.census import Census
 from drivers.connection import Connection
 from drivers.guests import Guests
@@ -34,7 +35,8 @@ class Host:
         self.guests = mocker.create_autospec(Guests, instance=True)
         self.guests.reading.return_value = None
         self.connection = Connection("xen:///system", opener=lambda uri: self.xen.connection)
-        self.domains = XenDomains(self.connection, self.xl, self.census, self.guests)
+        self.back_ends = mocker.create_autospec(BackEnds, instance=True)
+        self.domains = XenDomains(self.connection, self.xl, self.census, self.guests, back_ends=self.back_ends)
         self.connection.start()
         self.vm = machines.vm()
         self.domains.start(self.vm, False)
@@ -310,3 +312,47 @@ def test_a_sleeping_domain_is_not_what_xl_paused(host: Host) -> None:
     host.domains.unpause(host.vm)
     host.domain.mock.pMWakeup.assert_called_once_with(0)
     host.domain.mock.suspend.assert_not_called()
+
+
+# --- disks that QEMU serves
+
+
+UNSERVED = OperationNotAllowed("QEMU does not serve the disk xvda")
+
+
+def test_a_machine_runs_once_qemu_serves_its_disks(host: Host, machines: Machines) -> None:
+    vm = machines.vm("disks")
+    machines.disk(vm, "xvda", "/srv/disks/a.raw")
+    states: list[PowerState] = []
+    host.back_ends.require_taken.side_effect = lambda *asked: states.append(host.look(vm.uuid).power_state)
+    host.domains.start(vm, False)
+    assert states == [PAUSED]
+    host.back_ends.require_taken.assert_called_once_with("disks", host.look(vm.uuid).domid, ["xvda"])
+    assert host.look(vm.uuid).power_state is RUNNING
+
+
+def test_a_machine_without_one_of_its_disks_is_not_started(host: Host, machines: Machines) -> None:
+    vm = machines.vm("disks")
+    machines.disk(vm, "xvda", "/srv/disks/a.raw")
+    host.back_ends.require_taken.side_effect = UNSERVED
+    with pytest.raises(OperationNotAllowed, match="xvda"):
+        host.domains.start(vm, False)
+    assert host.look(vm.uuid).power_state is HALTED
+
+
+def test_a_machine_that_cannot_go_on_with_all_disks_keeps_its_memory(host: Host, machines: Machines) -> None:
+    vm = machines.vm("disks")
+    machines.disk(vm, "xvda", "/srv/disks/a.raw")
+    host.domains.start(vm, False)
+    host.domains.suspend(vm)
+    host.back_ends.require_taken.side_effect = UNSERVED
+    with pytest.raises(OperationNotAllowed, match="xvda"):
+        host.domains.resume(vm, False)
+    assert host.look(vm.uuid).power_state is PAUSED
+
+
+def test_a_disk_that_qemu_does_not_serve_is_not_plugged(host: Host, machines: Machines) -> None:
+    host.back_ends.require_taken.side_effect = UNSERVED
+    with pytest.raises(OperationNotAllowed, match="xvda"):
+        host.domains.plug_vbd(machines.disk(host.vm, "xvda", "/srv/disks/a.raw"))
+    assert host.look().disks == ()

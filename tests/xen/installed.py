@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import XenAPI
 
@@ -42,6 +45,28 @@ class InstalledAgent:
         finally:
             session.xenapi.session.logout()
             session._ServerProxy__close()  # its connection; the name is Python's for ServerProxy's private method
+
+    @contextmanager
+    def opened(self, location: str) -> Iterator[socket.socket]:
+        """A connection to the console at this URL of the agent's, by CONNECT; the lab's port stands for dom0's."""
+        place, there = urlsplit(location), urlsplit(self.url)
+        assert place.scheme == "https"
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        with (
+            self.session() as session,
+            socket.create_connection((there.hostname, there.port), PATIENCE_SECONDS) as plain,
+            trusting.wrap_socket(plain) as connection,
+        ):
+            request = f"CONNECT {place.path}?{place.query}&session_id={session.handle} HTTP/1.0\r\n\r\n"
+            connection.sendall(request.encode())
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                byte = connection.recv(1)
+                assert byte, f"the agent ended the connection after {head!r}"
+                head += byte
+            assert b" 200 " in head.splitlines()[0], head
+            yield connection
 
     def answers(self) -> bool:
         """Can one log in."""

@@ -180,7 +180,7 @@ class Workshop:
             "VCPUs_at_startup": "1",
             "PV_kernel": f"{KERNELS}/{'vmlinuz' if kind == 'hvm' else 'vmlinux'}",
             "PV_ramdisk": f"{KERNELS}/guest.cpio.gz",
-            "PV_args": f"{'' if kind == 'hvm' else 'console=hvc0 '}quiet ip4={address}/24",
+            "PV_args": f"{'xen_legacy_crash' if kind == 'hvm' else 'console=hvc0'} quiet ip4={address}/24",
             **fields,
         }
         vm = str(self.api.VM.create(record))

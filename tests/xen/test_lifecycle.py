@@ -7,7 +7,7 @@ brings the machine to where it needs it, so each can be run alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from contextlib import suppress
 
 import pytest
 
@@ -28,31 +28,35 @@ def test_a_machine_starts_paused_and_its_guest_comes_up_when_let_go(halted_machi
     assert machine.wait_until_it_answers()["type"] == machine.kind.upper()
 
 
+def console(machine: Machine, protocol: str) -> dict[str, str]:
+    """The one console of the machine that speaks this protocol."""
+    consoles = map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
+    [found] = [record for record in consoles if record["protocol"] == protocol]
+    return dict(found)
+
+
 @operation("console text")
 def test_what_the_guest_prints_reaches_the_console_of_the_api(machine: Machine) -> None:
-    [terminal] = [
-        record
-        for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
-        if record["protocol"] == "vt100"
-    ]
     line = "ttyS0" if machine.kind == "hvm" else "hvc0"
-    machine.run(f"echo a word from inside >/dev/{line}")
-    place = terminal["other_config"]["location_on_host"].removeprefix("file://")
-    read = f"timeout 120 grep -a -m 1 'a word from inside' {place}"
-    heard = machine.dom0.run(read, check=False).stdout
-    assert "a word from inside" in heard
+    heard = b""
+    with machine.workshop.agent.opened(console(machine, "vt100")["location"]) as terminal:
+        terminal.settimeout(5.0)
+
+        def is_heard() -> bool:
+            """Nobody keeps what a serial line said while nobody listened, so the guest says it until it is heard."""
+            nonlocal heard
+            machine.run(f"echo a word from inside >/dev/{line}")
+            with suppress(TimeoutError):
+                heard += terminal.recv(65536)
+            return b"a word from inside" in heard
+
+        wait_until(is_heard, f"what the guest says on {line} reaches the client")
 
 
 @operation("VNC")
 def test_a_screen_answers_where_the_api_says(machine: Machine) -> None:
-    [screen] = [
-        record["other_config"]["location_on_host"]
-        for record in map(machine.api.console.get_record, machine.api.VM.get_consoles(machine.vm))
-        if record["protocol"] == "rfb"
-    ]
-    place = urlsplit(screen)
-    greeting = f"import socket; print(socket.create_connection(({place.hostname!r}, {place.port}), 60).recv(12))"
-    assert machine.dom0.run(f'python3 -c "{greeting}"').stdout.startswith("b'RFB 003.")
+    with machine.workshop.agent.opened(console(machine, "rfb")["location"]) as screen:
+        assert screen.recv(12).startswith(b"RFB 003.")
 
 
 @refusal("VNC")
@@ -180,12 +184,19 @@ def dumps(dom0: Dom0) -> Iterator[str]:
 
 @operation("crash: coredump, then destroy or restart")
 def test_a_crashed_guest_leaves_its_memory(shared_machine: Machine, dumps: str) -> None:
-    crash(shared_machine, "coredump_and_destroy")
-    shared_machine.wait_for("Halted")
-    wait_until(lambda: shared_machine.dom0.run(f"ls {dumps}").stdout.count("\n") == 1, "the memory was written")
+    """Of one that is not PV, each page below 4 GiB is tried, which takes emulation minutes: such leave one dump."""
+
+    def written() -> int:
+        return shared_machine.dom0.run(f"ls {dumps}").stdout.count("\n")
+
+    if shared_machine.kind == "pv":
+        crash(shared_machine, "coredump_and_destroy")
+        shared_machine.wait_for("Halted")
+        wait_until(lambda: written() == 1, "the memory was written")
+    before = written()
     boot, _ = crash(shared_machine, "coredump_and_restart")
     shared_machine.wait_for_another_boot(boot)
-    assert shared_machine.dom0.run(f"ls {dumps}").stdout.count("\n") == 2
+    assert written() == before + 1
 
 
 @operation("boot by pygrub")
