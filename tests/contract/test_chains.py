@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,9 @@ def test_a_clone_and_its_disk_go_apart(bench: Bench, format: str) -> None:
     assert bench.read(base) == before
 
 
-def test_a_clone_takes_no_time_and_no_room(bench: Bench) -> None:
-    vdi = disk(bench, "raw", 8 * 1024 * MIB)
-    started = time.thread_time()
+def test_a_clone_takes_no_room(bench: Bench) -> None:
+    vdi = disk(bench, "raw", 1024 * MIB)
     _, clone = bench.clone(vdi)
-    assert time.thread_time() - started < 1.0
     assert Path(clone.location).stat().st_blocks * 512 < MIB
 
 
