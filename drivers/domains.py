@@ -338,7 +338,8 @@ class LibvirtDomains:
                 self._explain_failed_start(vm, domain, error)
                 raise
             except OperationNotAllowed:
-                domain.destroy()
+                if domain.isActive():
+                    domain.destroy()
                 raise
         try:
             self._limit(vm, paused=paused)

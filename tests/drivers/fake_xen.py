@@ -236,6 +236,8 @@ class FakeDomain:
                 libvirt.VIR_ERR_OPERATION_INVALID, "Refusing to undefine while domain managed save image exists"
             )
         self.definition, self.saved = None, False
+        if self.xen.saves is not None:
+            self._saved_as().unlink(missing_ok=True)
         self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_UNDEFINED, 0)
         return 0
 
