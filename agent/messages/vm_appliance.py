@@ -122,7 +122,6 @@ def _each(
     ]
     done = 0
     for number, group in enumerate(groups, start=1):
-        call.progress(done / len(vms))
         failed = _await([_begin(call, vm, verb, of_machine) for vm in group], call)
         for error in failed:
             log.warning("%s of %r goes no further: %s", operation, appliance, error)
@@ -130,6 +129,7 @@ def _each(
             raise OperationPartiallyFailed(operation)
         done += len(group)
         if number < len(groups):
+            call.progress(done / len(vms))
             _pause(call, max(vm.__dict__[delay] for vm in group))
 
 

@@ -79,6 +79,7 @@ class Caller:
             "secret": api.secret.create({"value": "word"}),
             "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
             "VM_appliance": api.VM_appliance.create({"name_label": "mine"}),
+            "VMSS": api.VMSS.create({"name_label": "mine"}),
         }
         self.session = api.session.get_by_uuid(api.session.get_uuid(self.secret))
 

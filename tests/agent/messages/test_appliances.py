@@ -157,6 +157,20 @@ def test_a_task_tells_what_is_done_and_one_thing_is_done_at_a_time(
     assert (door.ended(task).status, task.progress, appliance.current_operations) == ("success", 1.0, {})
 
 
+def test_a_task_tells_how_many_are_done(
+    door: Door, machine: FakeMachine, appliance: VMAppliance, machines: list[VM]
+) -> None:
+    block = Block(machine.domains, "start")
+    task: Task = door("Async.VM_appliance.start", appliance, False)
+    block.await_entry()
+    second = Block(machine.domains, "start")
+    block.release()
+    second.await_entry()
+    eventually(lambda: task.progress == 0.25, "a quarter")
+    second.release()
+    assert door.ended(task).status == "success"
+
+
 def test_a_cancelled_start_goes_no_further(
     door: Door, machine: FakeMachine, appliance: VMAppliance, machines: list[VM]
 ) -> None:
