@@ -33,9 +33,11 @@ from agent.classes import Host
 from agent.cli import complain
 from agent.config import Config, ConfigError
 from agent.house import House, Watchdog
+from agent.http.blobs import Blobs
 from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
+from agent.messages import blob
 from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
 from agent.plugins import Plugins
@@ -140,6 +142,7 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     observer.start()
     templates.offer(store)
     access.tell_roles(store, api)
+    blob.link(store)
     sessions = Sessions(store, idle_seconds=settings.session_idle_seconds)
     users = Users(settings.users_path)
     if not users.accounts():
@@ -179,18 +182,20 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
     tasks.recover()
     dispatch = Dispatch(site, tasks, login_delay_seconds=settings.login_delay_seconds)
     transfers = Transfers(site, tasks, dispatch)
+    blobs = Blobs(settings.state / "blobs")
     server = Server(
         dispatch,
         site.store,
         state=settings.state,
         certificate=settings.certificate,
         certificate_key=settings.certificate_key,
-        endpoints=endpoints(transfers),
+        endpoints=endpoints(transfers, blobs),
         cors_origins=settings.cors_origins,
     )
     reload = Reload(settings, load, lambda fresh: _apply(fresh, site, dispatch, server), site.lanes)
     loop.add_signal_handler(signal.SIGHUP, reload.begin)
     house = _house(site, tasks, server)
+    house.every(SWEEP_SECONDS, "files of binary pieces", lambda: blobs.sweep(site.store))
     watchdog = _watchdog(site, house)
     try:
         urls = await server.start(settings.listen, systemd.passed_sockets(os.environ))

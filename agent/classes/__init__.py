@@ -1,6 +1,7 @@
 """The nouns of the XenAPI, one file a class: fields only. Verbs are in ``agent.messages``."""
 
 from agent.classes.absent import ABSENT
+from agent.classes.blob import Blob
 from agent.classes.bond import Bond
 from agent.classes.certificate import Certificate
 from agent.classes.console import Console
@@ -67,6 +68,7 @@ __all__ = [
     "VTPM",
     "ACMPolicy",
     "AccessRole",
+    "Blob",
     "Bond",
     "Certificate",
     "Console",

@@ -14,10 +14,7 @@ from typing import Annotated, Any, cast
 from agent.classes.absent_table import TABLE, WORDS, Absent
 from agent.model.entity import Entity, Field, runtime
 from agent.model.notation import fields_of
-from agent.model.types import Map, Ref, String, WireEnum
-
-Blobs = Annotated[Mapping[str, Entity], Map(String(), Ref("blob", nullable=True))]
-"""Binary pieces that xapi keeps with an object, by name."""
+from agent.model.types import WireEnum
 
 
 def _enum(name: str, words: Sequence[str]) -> type[WireEnum]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.classes import checks, lifecycle
-from agent.classes.absent import Blobs
+from agent.classes.blob import Blobs
 from agent.classes.enums import (
     HostDisplay,
     HostNtpMode,
@@ -104,7 +104,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     license_params: Mapping[str, str] = runtime("always empty: there is no licence to buy", default={})
     ha_statefiles: tuple[str, ...] = runtime("always empty: there is no high availability", default=())
     ha_network_peers: tuple[str, ...] = runtime("always empty: there is no high availability", default=())
-    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    blobs: Blobs = runtime("binary pieces that clients keep with it, by name", default={})
     tags: tuple[str, ...] = readwrite(
         "words to find the host by", default=(), role=Role.VM_OPERATOR, check=checks.modest
     )

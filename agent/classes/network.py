@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agent.classes import checks, lifecycle
-from agent.classes.absent import Blobs
+from agent.classes.blob import Blobs
 from agent.classes.enums import NetworkDefaultLockingMode, NetworkOperation, NetworkPurpose
 from agent.model.entity import Entity, constructor, readwrite, runtime
 from agent.roles import Role
@@ -53,7 +53,7 @@ class Network(Entity, name="network", role=Role.POOL_OPERATOR, creates=True, des
         "bridge of the host that carries the network, which must be there; the agent makes one when empty", default=""
     )
     managed: bool = constructor("did the agent make the bridge, rather than find it", default=True)
-    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    blobs: Blobs = runtime("binary pieces that clients keep with it, by name", default={})
     tags: tuple[str, ...] = readwrite(
         "words to find the network by", default=(), role=Role.VM_OPERATOR, check=checks.modest
     )

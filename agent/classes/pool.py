@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.classes import checks
-from agent.classes.absent import Blobs
+from agent.classes.blob import Blobs
 from agent.classes.enums import PoolOperation, TelemetryFrequency, UpdateSyncFrequency
 from agent.model.entity import Entity, internal, readwrite, runtime
 from agent.model.types import EPOCH
@@ -49,7 +49,7 @@ class Pool(Entity, name="pool", role=Role.POOL_OPERATOR):
         default=False,
     )
     ha_overcommitted: bool = runtime("always false: there is no high availability", default=False)
-    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    blobs: Blobs = runtime("binary pieces that clients keep with it, by name", default={})
     tags: tuple[str, ...] = readwrite(
         "words to find the pool by", default=(), role=Role.VM_OPERATOR, check=checks.modest
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agent.classes import checks, lifecycle
-from agent.classes.absent import Blobs
+from agent.classes.blob import Blobs
 from agent.classes.enums import StorageOperation
 from agent.model.entity import Entity, constructor, readwrite, runtime
 from agent.roles import Role
@@ -47,7 +47,7 @@ class SR(Entity, role=Role.POOL_OPERATOR, destroys=True, lane="self"):
         default={},
         check=checks.modest,
     )
-    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    blobs: Blobs = runtime("binary pieces that clients keep with it, by name", default={})
     local_cache_enabled: bool = runtime("always false: the agent caches no disks", default=False)
     introduced_by: Entity | None = runtime(
         "always null: there is no recovery from another site's storage", default=None, to="DR_task"

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.classes import checks, lifecycle
-from agent.classes.absent import Blobs
+from agent.classes.blob import Blobs
 from agent.classes.enums import (
     DomainType,
     OnCrash,
@@ -234,7 +234,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     snapshots: tuple[m.VM, ...] = runtime("snapshots of this machine", default=())
     snapshot_time: datetime = runtime("when the snapshot was taken; 1970 for none", default=EPOCH, kept=True)
     transportable_snapshot_id: str = runtime("always empty: snapshots do not travel", default="", kept=True)
-    blobs: Blobs = runtime("always empty: the agent keeps no binary pieces", default={})
+    blobs: Blobs = runtime("binary pieces that clients keep with it, by name", default={})
     tags: tuple[str, ...] = readwrite(
         "words to find the machine by", default=(), role=Role.VM_OPERATOR, check=checks.modest
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from agent.errors import ImportPrematureEof
 from agent.http import disks, machines, numbers
+from agent.http.blobs import BlobEndpoint, Blobs
 from agent.http.consoles import Consoles
 from agent.http.numbers import Numbers
 from agent.http.transfers import Endpoint, Transfers
@@ -14,7 +15,7 @@ from agent.rpc import server
 GET, PUT = frozenset({"GET", "HEAD"}), frozenset({"PUT"})
 
 
-def endpoints(transfers: Transfers) -> Mapping[str, server.Endpoint]:
+def endpoints(transfers: Transfers, blobs: Blobs) -> Mapping[str, server.Endpoint]:
     """Every path, with what is there."""
     return {
         "/import_raw_vdi": Endpoint(transfers, "VDI.import_raw", "http/put_import_raw_vdi", PUT, disks.import_disk),
@@ -30,4 +31,5 @@ def endpoints(transfers: Transfers) -> Mapping[str, server.Endpoint]:
             transfers, "VM.import", "http/put_import", PUT, machines.import_machine, ImportPrematureEof
         ),
         "/console": Consoles(transfers),
+        "/blob": BlobEndpoint(transfers, blobs),
     }

@@ -111,7 +111,7 @@ class Job:
         return value
 
 
-def find(call: Call, cls: type[E], value: str) -> E:
+def find(call: Call | Site, cls: type[E], value: str) -> E:
     """The object of this reference or uuid."""
     with call.store.lock:
         if value.startswith("OpaqueRef:"):
@@ -134,6 +134,8 @@ class Endpoint:
     work: Callable[[Job], str]
     """What a worker does; its result is the task's."""
     ended_early: Callable[[], XenError] = field(default=lambda: VdiIoError("the upload ended before its end"))
+    least: Role = Role.VM_ADMIN
+    """Who may use it."""
 
     async def answer(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
@@ -162,6 +164,10 @@ class Transfers:
         self._dispatch = dispatch
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="transfer")
         self._running: set[Future[XenError | None]] = set()
+
+    @property
+    def site(self) -> Site:
+        return self._site
 
     async def close(self, grace_seconds: float) -> None:
         """Take no more, and let what runs end, which its connection told it to."""
@@ -296,7 +302,7 @@ def _settle(future: asyncio.Future[Reply | None], reply: Reply | None) -> None:
 def _denied(endpoint: Endpoint, call: Call) -> XenError | None:
     """Why the caller may not, if he may not."""
     assert call.session is not None
-    role, least = call.session.role_name, Role.VM_ADMIN
+    role, least = call.session.role_name, endpoint.least
     if Role.from_wire(role) >= least:
         return None
     return RbacPermissionDenied(endpoint.permission, f"the role {role} may not; it needs {least.wire} or higher")

@@ -6,6 +6,7 @@ from agent import classes
 from agent.messages import (
     absent,
     auth,
+    blob,
     bond,
     bugreport,
     console,
@@ -56,6 +57,7 @@ from agent.model.api import Api, seal
 VERBS = (
     absent,
     auth,
+    blob,
     bond,
     bugreport,
     console,

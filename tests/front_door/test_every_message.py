@@ -22,10 +22,12 @@ NEVER = {"INTERNAL_ERROR", "MESSAGE_METHOD_UNKNOWN", "MESSAGE_PARAMETER_COUNT_MI
 WITHOUT_OBJECTS = {
     *("VM_guest_metrics", "console", "DSCSI", "DSCSI_HBA", "XSPolicy", "ACMPolicy"),
     *("VLAN", "Bond"),
+    "Certificate",
     *(cls.wire_name for cls in ABSENT),
 }
 """Classes of which this host has no object: guests on the test hypervisor tell nothing and have no console to open, no
 SCSI device is passed through to any, it has no security module, and no card that a VLAN could be on.
+It listens on no https address, which would have a certificate.
 """
 SPARE = "0000:01:00.0"
 """A PCI device of the simulation that its host can give away."""
@@ -77,6 +79,7 @@ class Caller:
             "task": api.task.create("mine", "made for the test"),
             "debug": api.debug.create({}),
             "secret": api.secret.create({"value": "word"}),
+            "blob": api.blob.create("text/plain"),
             "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
             "VM_appliance": api.VM_appliance.create({"name_label": "mine"}),
             "VMSS": api.VMSS.create({"name_label": "mine"}),

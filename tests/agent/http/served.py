@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agent.classes import SR, VDI, Task
+from agent.http.blobs import Blobs
 from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.rpc.connection import Limits
@@ -38,7 +39,7 @@ class Served:
                 door.store,
                 state=self.state,
                 limits=Limits(**limits),
-                endpoints=endpoints(self.transfers),
+                endpoints=endpoints(self.transfers, Blobs(self.state / "blobs")),
             )
             return await self.server.start(["http://127.0.0.1:0"])
 
