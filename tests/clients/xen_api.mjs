@@ -154,7 +154,7 @@ await step('a stream of a length that the client does not know', async () => {
   const query = { format: 'raw', vdi: disk }
   const stream = Readable.from([Buffer.alloc(4 * MIB, 'no length')])
   await xapi.putResource(stream, '/import_raw_vdi/', { query, task: await xapi.createTask('stream') })
-  assert.match(complaints.shift(), /missing length/)
+  for (const complaint of complaints.splice(0)) assert.match(complaint, /missing length|VDI_IO_ERROR/)
   await until('the end of the upload', () => Object.keys(xapi.getObjectByRef(disk).current_operations).length === 0)
 })
 
