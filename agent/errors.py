@@ -465,6 +465,22 @@ class ServerCertificateKeyMismatch(XenError):
     code = "SERVER_CERTIFICATE_KEY_MISMATCH"
 
 
+@dataclass(eq=False)
+class CertificateDoesNotExist(XenError):
+    """The agent trusts no certificate of this name."""
+
+    code = "CERTIFICATE_DOES_NOT_EXIST"
+    name: str
+
+
+@dataclass(eq=False)
+class CrlDoesNotExist(XenError):
+    """The agent has no list of revoked certificates of this name."""
+
+    code = "CRL_DOES_NOT_EXIST"
+    name: str
+
+
 # --- programs of the host's admin
 
 
