@@ -2,6 +2,8 @@
 #
 #   make run     try it: libvirt's test hypervisor, at http://127.0.0.1:8086
 #   make test    everything that must hold: lint, format, types, tests
+#   make install     the agent as a service of this host; make uninstall takes it away (docs/install.md)
+#   make deb     a Debian package, in build/; make test-deb tries it in a folder with a Debian in it
 #   make bench   the measurements
 #   make man     manual pages and shell completions, below build/share
 #   make test-clients  the clients that people have, each doing its main job (docs/clients)
@@ -86,5 +88,6 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+include packaging/packaging.mk
 include lab/lab.mk
 include tests/clients/clients.mk

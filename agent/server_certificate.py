@@ -31,8 +31,10 @@ _KEY = re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\n.*?\n-----END (?:[A
 def make(path: Path) -> None:
     """Write a fresh key and a certificate that is signed by itself to a file. OSError if that cannot be done."""
     command = [sys.executable, "-m", "agent.rpc.certificate", str(path)]
+    # An installed agent's folder is not one where Python looks by itself.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=MAKING_SECONDS)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=MAKING_SECONDS, env=environment)
     except subprocess.CalledProcessError as error:
         reason = error.stderr.strip().splitlines()[-1:] or ["no reason was given"]
         raise OSError(f"no certificate can be made at {path}: {reason[0]}") from error
