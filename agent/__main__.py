@@ -22,6 +22,10 @@ MODULES = {
     "watch": "agent.client",
     "reference": "agent.describe",
     "check-config": "agent.cli",
+    "backup": "agent.upkeep.commands",
+    "restore": "agent.upkeep.commands",
+    "doctor": "agent.upkeep.doctor",
+    "fsck": "agent.upkeep.fsck",
     "help": "agent.shell.run",
     "completion": "agent.shell.completion",
 }

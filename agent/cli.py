@@ -19,6 +19,7 @@ from typing import Any
 from agent import __version__, config
 from agent.config import ConfigError
 from agent.roles import Role
+from agent.upkeep import words as upkeep
 from agent.users import Users, UsersError
 
 DEFAULT_URL = "http://127.0.0.1:8086"
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _add_watch(commands)
     _add_reference(commands)
     _add_check_config(commands)
+    upkeep.add(commands, _add, _add_config, _add_state)
     _add_help(commands)
     _add_completion(commands)
     return top

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import gc
 import ipaddress
 import logging
@@ -16,8 +15,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -49,9 +49,11 @@ from agent.rpc.tasks import Tasks
 from agent.rpc.tls import Tls
 from agent.server_certificate import ServerCertificate
 from agent.sessions import Sessions
+from agent.state_lock import StateHeld, held
 from agent.store.journal import Journal, JournalError
 from agent.store.store import Store
 from agent.syslog import Forwarder
+from agent.upkeep import archive
 from agent.users import Users, UsersError
 
 log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ SWITCH_SECONDS = 0.001
 ENDING = (signal.SIGTERM, signal.SIGINT)
 SCHEDULE_SECONDS = 15.0
 SWEEP_SECONDS = 60.0
+COPY_SECONDS = 600.0
+"""How often it is looked whether the daily copy of the state is due."""
 LOOK_SECONDS = 1.0
 """How long what an admin changed on the disk, users and certificate, waits to be seen."""
 END_SECONDS = 4.5
@@ -68,10 +72,6 @@ END_SECONDS = 4.5
 SERVER_GRACE_SECONDS = 1.5
 TRANSFERS_GRACE_SECONDS = 0.5
 LANES_GRACE_SECONDS = 1.5
-
-
-class StartError(Exception):
-    """The agent cannot start; the text says why."""
 
 
 class Interrupted(BaseException):
@@ -106,7 +106,7 @@ def run_serve(args: argparse.Namespace) -> int:
             _on_signals(signal.SIG_IGN)  # the end is under way; a second signal must not spoil it
     except Interrupted:
         return 0
-    except (StartError, JournalError, UsersError, OSError) as error:
+    except (StateHeld, JournalError, UsersError, OSError) as error:
         return complain(error)
     log.info("ended")
     return 0
@@ -125,7 +125,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 def _open(settings: Config, opened: ExitStack) -> Site:
     """Open what is below the front door. `opened` closes it."""
-    opened.enter_context(_locked(settings))
+    opened.enter_context(held(settings))
     api = messages.api()
     store = Store(api.classes, Journal(settings.journal_path), cascade=settings.destroy == "xapi")
     store.load()
@@ -194,7 +194,7 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
     )
     reload = Reload(settings, load, lambda fresh: _apply(fresh, site, dispatch, server), site.lanes)
     loop.add_signal_handler(signal.SIGHUP, reload.begin)
-    house = _house(site, tasks, server)
+    house = _house(site, tasks, server, reload)
     house.every(SWEEP_SECONDS, "files of binary pieces", lambda: blobs.sweep(site.store))
     watchdog = _watchdog(site, house)
     try:
@@ -225,7 +225,7 @@ def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> 
     dispatch.login_delay_seconds = settings.login_delay_seconds
 
 
-def _house(site: Site, tasks: Tasks, server: Server) -> House:
+def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     """What is to be done by the clock."""
     loop = asyncio.get_running_loop()
     house = House(site.lanes)
@@ -235,6 +235,7 @@ def _house(site: Site, tasks: Tasks, server: Server) -> House:
     house.every(SWEEP_SECONDS, "numbers of what is gone", lambda: site.archives.forget_missing(site.store))
     house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
+    house.every(COPY_SECONDS, "the daily copy of the state", lambda: archive.daily(reload.settings, datetime.now(UTC)))
     house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site))
 
     def follow_certificate() -> None:
@@ -277,27 +278,6 @@ def _watchdog(site: Site, house: House) -> Watchdog:
 
     signs = {"the loop": house.turning, "the store": store_works, "libvirt's worker": site.machine.alive}
     return Watchdog(systemd.watchdog_seconds(), signs)
-
-
-@contextmanager
-def _locked(settings: Config) -> Iterator[None]:
-    """Hold the state folder, making it where it is missing. StartError, naming who holds it, if another agent does."""
-    try:
-        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = settings.lock_path.open("a+")
-    except OSError as error:
-        raise StartError(f"the state folder {settings.state} cannot be used: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read(20).strip() or "that just started"
-            raise StartError(f"another agent (pid {holder}) works on the state folder {settings.state}") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 def _limit_the_end() -> None:
