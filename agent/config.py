@@ -138,11 +138,11 @@ class Config:
     """PEM file of the certificate and those it is signed by; None: ``server.pem`` of the state, made where missing."""
     certificate_key: Path | None = field(default=None, metadata=_key("tls.key", _path_or_none, live=True))
     """PEM file of its private key; None: the key is in the file of the certificate."""
-    plugins: Path | None = field(default=None, metadata=_key("plugins.folder", _path_or_none))
+    plugins: Path | None = field(default=None, metadata=_key("plugins.folder", _path_or_none, live=True))
     """The folder of the programs that host.call_plugin runs; None: there are none."""
-    extensions: Path | None = field(default=None, metadata=_key("plugins.extensions", _path_or_none))
+    extensions: Path | None = field(default=None, metadata=_key("plugins.extensions", _path_or_none, live=True))
     """The folder of those that host.call_extension runs."""
-    plugin_seconds: int = field(default=600, metadata=_key("plugins.timeout_seconds", _number(1, 86400)))
+    plugin_seconds: int = field(default=600, metadata=_key("plugins.timeout_seconds", _number(1, 86400), live=True))
     """How long one of them may take."""
     backups_kept: int = field(default=7, metadata=_key("backup.keep", _number(0, 1000), live=True))
     """How many daily copies of the state are kept; with 0 none are made."""

@@ -223,6 +223,12 @@ def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> 
     site.store.cascade = settings.destroy == "xapi"
     site.sessions.idle_seconds = settings.session_idle_seconds
     dispatch.login_delay_seconds = settings.login_delay_seconds
+    plugins = site.plugins
+    plugins.plugins, plugins.extensions, plugins.timeout_seconds = (
+        settings.plugins,
+        settings.extensions,
+        settings.plugin_seconds,
+    )
 
 
 def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:

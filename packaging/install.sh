@@ -76,6 +76,11 @@ from agent.__main__ import main
 sys.exit(main())
 LAUNCHER
     chmod 755 "$command"
+    # Manual pages and completion of the shells, from the program itself.
+    (cd / && "$python" -I -c 'import runpy, sys
+sys.path.insert(0, sys.argv.pop(1))
+runpy.run_module("agent.manual", run_name="__main__", alter_sys=True)' \
+        "$library" "$project/docs/config.toml" "$DESTDIR$PREFIX/share" >/dev/null)
     install -d -m 755 "$etc/xen-host-agent/conf.d"
     # An admin's own files stay.
     [ -e "$etc/xen-host-agent/config.toml" ] || put "$project/docs/config.toml" "$etc/xen-host-agent/config.toml"
@@ -112,7 +117,11 @@ uninstall_all() {
     rm -f "$command" "$units"/xen-host-agent.service "$units"/xen-host-agent.socket \
         "$units"/xen-host-agent-http.socket "$units"/xen-host-agent-https.socket \
         "$DESTDIR$PREFIX/lib/sysusers.d/xen-host-agent.conf" "$DESTDIR$PREFIX/lib/tmpfiles.d/xen-host-agent.conf" \
-        "$etc/init.d/xen-host-agent"
+        "$etc/init.d/xen-host-agent" \
+        "$DESTDIR$PREFIX"/share/man/man8/xen-host-agent.8* "$DESTDIR$PREFIX"/share/man/man5/xen-host-agent.toml.5* \
+        "$DESTDIR$PREFIX/share/bash-completion/completions/xen-host-agent" \
+        "$DESTDIR$PREFIX/share/zsh/site-functions/_xen-host-agent" \
+        "$DESTDIR$PREFIX/share/fish/vendor_completions.d/xen-host-agent.fish"
     # What an admin may have changed, and what was asked for, is not ours to take.
     for kept in "$etc/xen-host-agent" "$etc/pam.d/xen-host-agent" "$DESTDIR/var/lib/xen-host-agent"; do
         [ ! -e "$kept" ] || echo "kept: $kept"

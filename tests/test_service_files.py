@@ -56,7 +56,7 @@ def test_the_service_tells_its_state_and_is_begun_anew_on_failure() -> None:
 
 @needs("systemd-analyze")
 def test_the_service_is_hardened() -> None:
-    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", SERVICE]
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(SERVICE)]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.search(r"Overall exposure level for xen-host-agent\.service: ([\d.]+)", said)
     assert found is not None, said

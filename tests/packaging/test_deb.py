@@ -87,8 +87,8 @@ def test_it_installs_serves_upgrades_and_purges(package: Path, debian: Debian, t
     # It serves, with a certificate made by the libraries that came along, and keeps what it was asked.
     debian.good("xen-host-agent", "user", "add", "monitor", "--role", "read-only", given="word\n")
     with serving(debian):
-        [vm] = call(debian, "VM.get_by_name_label", "test")  # type: ignore[misc]
-        call(debian, "VM.set_name_description", str(vm), "kept")
+        vm = str(call(debian, "VM.get_by_name_label", "test")).strip("[']")
+        call(debian, "VM.set_name_description", vm, "kept")
     assert (state / "server.pem").exists()
 
     # Upgraded: own changes of the configuration, users and state stay; the agent alone is restarted, and not stopped
@@ -104,8 +104,8 @@ def test_it_installs_serves_upgrades_and_purges(package: Path, debian: Debian, t
     assert "limits.workers = 31" in debian.good("xen-host-agent", "check-config")
     assert debian.good("xen-host-agent", "user", "list") == "monitor\tread-only\n"
     with serving(debian):
-        [vm] = call(debian, "VM.get_by_name_label", "test")  # type: ignore[misc]
-        assert call(debian, "VM.get_name_description", str(vm)) == "kept"
+        vm = str(call(debian, "VM.get_by_name_label", "test")).strip("[']")
+        assert call(debian, "VM.get_name_description", vm) == "kept"
 
     # Removed: the program is gone, configuration and state stay. Purged: so are they.
     debian.good("dpkg", "--remove", "xen-host-agent")

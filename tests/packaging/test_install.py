@@ -47,7 +47,13 @@ def test_what_is_installed_runs_and_goes_again_but_for_what_is_the_admins(tmp_pa
         },
     }[init]
     kept = {"etc/xen-host-agent/config.toml", "etc/pam.d/xen-host-agent"}
-    assert files(tmp_path) == services | kept | {"opt/agent/bin/xen-host-agent"}
+    shared = {name for name in files(tmp_path) if name.startswith("opt/agent/share/")}
+    assert {name.rpartition("/")[2] for name in shared} >= {
+        "xen-host-agent.8",
+        "_xen-host-agent",
+        "xen-host-agent.fish",
+    }
+    assert files(tmp_path) == services | kept | shared | {"opt/agent/bin/xen-host-agent"}
     for name in services:
         assert "/usr/bin/xen-host-agent" not in (tmp_path / name).read_text()
 
