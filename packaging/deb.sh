@@ -21,6 +21,7 @@ rm -rf "$root"
 mkdir -p "$root/DEBIAN"
 DESTDIR=$root PREFIX=/usr INIT=systemd LIBVIRT=system PYTHON=$PYTHON "$here/install.sh" install
 sed -i '1s|.*|#!/usr/bin/python3 -I|' "$root/usr/bin/xen-host-agent"
+gzip -9n "$root"/usr/share/man/man?/*
 
 documents=$root/usr/share/doc/xen-host-agent
 mkdir -p "$documents"

@@ -9,10 +9,11 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
+
+from cryptography import x509
 
 from agent import config
 from agent.cli import complain
@@ -120,18 +121,13 @@ def certificate(settings: Config) -> Iterator[Seen]:
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, settings.certificate_key, password="")
-        command = ["openssl", "x509", "-noout", "-enddate", "-in", str(path)]
-        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CONNECT_SECONDS).stdout
-        seconds = ssl.cert_time_to_seconds(said.strip().partition("=")[2])
-    except OSError as error:
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError) as error:
         todo = "put private key and certificate there, or name others under [tls]"
         yield Seen("error", "certificate", f"{path} cannot be used: {error}", todo)
         return
-    except (ValueError, subprocess.TimeoutExpired):
-        yield Seen("note", "certificate", f"{path} can be used; until when, openssl does not tell")
-        return
-    left = datetime.fromtimestamp(seconds, UTC) - datetime.now(UTC)
-    until = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
+    left = ends - datetime.now(UTC)
+    until = f"{ends:%Y-%m-%d}"
     todo = f"renew it; the agent's own is made anew when {path} is away at a start"
     if left < timedelta(0):
         yield Seen("error", "certificate", f"{path} ended on {until}", todo)

@@ -85,7 +85,7 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian]:
     ]
     done = subprocess.run(
         ["mmdebstrap", "--variant=minbase", "--aptopt=Apt::Install-Recommends false", "--dpkgopt=force-unsafe-io",
-         "--dpkgopt=path-exclude=/usr/share/man/*", f"--include={','.join(INCLUDED)}", "bookworm", root, *sources[:1]],
+         f"--include={','.join(INCLUDED)}", "bookworm", root, *sources[:1]],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
