@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from time import monotonic
 
@@ -18,6 +18,8 @@ from agent.lanes import Lanes
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+END_SECONDS = 0.5
+"""How long the end waits for what still runs."""
 LONGEST_TURN_SECONDS = 10.0
 """A loop that has not turned for so long answers nobody."""
 
@@ -62,6 +64,9 @@ class House:
                     chore.running = self._lanes.beside(chore.run)
                     chore.running.add_done_callback(lambda future, chore=chore: _done(chore, future))  # type: ignore[misc]
             await asyncio.wait([waiting], timeout=TICK_SECONDS)
+        # What runs may need what is about to be closed.
+        running = [chore.running for chore in self._chores if chore.running is not None and not chore.running.done()]
+        await asyncio.to_thread(wait, running, END_SECONDS)
 
 
 def _done(chore: Chore, future: Future[object]) -> None:

@@ -85,6 +85,23 @@ def test_a_chore_that_still_runs_is_not_begun_again_and_delays_no_other(lanes: L
         eventually(lambda: len(begun) > 1)
 
 
+def test_the_end_waits_for_what_still_runs(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", ENOUGH_SECONDS)
+    begun, go, over = threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        go.wait(ENOUGH_SECONDS)
+        over.append(1)
+
+    house = House(lanes)
+    house.every(3600.0, "slow", slow)
+    with keeping(house):
+        assert begun.wait(ENOUGH_SECONDS)
+        threading.Timer(0.05, go.set).start()
+    assert over
+
+
 def test_a_chore_waits_for_its_time(lanes: Lanes) -> None:
     rare, often = [], []
     house = House(lanes)
