@@ -12,8 +12,6 @@ import sys
 
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 """Levels as the journal of systemd numbers them."""
-_SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_SHOWN |= {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class OneLine(logging.Formatter):
@@ -21,7 +19,11 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The entry, its traceback included."""
-        return super().format(record).translate(_SHOWN)
+        text = super().format(record)
+        if text.isprintable():
+            return text
+        # Besides control characters, what separates lines or turns the direction of writing around: U+2028, U+202E.
+        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class JournalLine(OneLine):

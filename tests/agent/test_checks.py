@@ -167,6 +167,7 @@ def test_a_field_keeps_as_many_characters_as_it_says_and_no_more(field: str, val
         admit(VM, field, larger)
 
 
+@pytest.mark.threat("T14")
 @pytest.mark.parametrize(
     ("message", "value", "code"),
     [
@@ -190,6 +191,7 @@ def test_setters_derived_or_written_by_hand_refuse_what_the_field_refuses(messag
     assert refused.value.code == code
 
 
+@pytest.mark.threat("T14")
 def test_adding_a_key_counts_what_the_map_has_already() -> None:
     vm = VM(other_config={"a": "x" * (checks.TEXT_MAX - 2)})
     add = API.messages["VM.add_to_other_config"].function

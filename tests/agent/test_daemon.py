@@ -112,6 +112,7 @@ def test_a_signal_ends_it_well(serve: Serve, state: Path, tmp_path: Path, number
     assert not (tmp_path / "socket").exists()
 
 
+@pytest.mark.fault("F2")
 def test_a_signal_ends_it_well_while_a_client_waits_for_events(
     serve: Serve, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_signal_ends_it_well_while_a_client_waits_for_events(
         assert watcher.wait(ENOUGH_SECONDS) == 0, watcher.stderr.read()
 
 
+@pytest.mark.fault("F20")
 def test_a_second_agent_refuses_the_folder_of_the_first(serve: Serve, state: Path) -> None:
     first = serve()
     listening(first)
@@ -141,6 +143,7 @@ def test_a_second_agent_refuses_the_folder_of_the_first(serve: Serve, state: Pat
     assert first.poll() is None
 
 
+@pytest.mark.fault("F20")
 def test_an_agent_that_was_killed_leaves_no_lock_and_loses_nothing(
     serve: Serve, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_broken_file_of_users_is_told(serve: Serve, state: Path) -> None:
     assert f"{state}/users.json cannot be read" in refused(serve())
 
 
+@pytest.mark.fault("F9")
 def test_a_journal_that_is_none_is_told(serve: Serve, state: Path) -> None:
     state.mkdir()
     (state / "journal.sqlite").write_bytes(b"this was never a database\n" * 100)
@@ -210,6 +214,7 @@ def test_it_starts_and_serves_what_it_knows_without_libvirt(
     assert "cannot be reached, trying on" in log
 
 
+@pytest.mark.fault("F2")
 def test_a_signal_ends_a_start_that_waits_for_libvirt(serve: Serve, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent"))
@@ -233,6 +238,7 @@ def test_systemd_is_told_when_it_is_ready_and_when_it_ends(serve: Serve, tmp_pat
         assert notified.recv(100) == b"STOPPING=1"
 
 
+@pytest.mark.threat("T20")
 def test_what_it_writes_is_its_owners(serve: Serve, state: Path) -> None:
     process = serve("--listen", "https://127.0.0.1:0")
     listening(process)
@@ -241,6 +247,7 @@ def test_what_it_writes_is_its_owners(serve: Serve, state: Path) -> None:
     assert open_to_others == []
 
 
+@pytest.mark.fault("F2")
 def test_the_end_comes_even_if_a_worker_hangs() -> None:
     program = (
         "import threading\n"
@@ -253,6 +260,7 @@ def test_the_end_comes_even_if_a_worker_hangs() -> None:
     assert subprocess.run([sys.executable, "-c", program], timeout=ENOUGH_SECONDS, check=False).returncode == 0
 
 
+@pytest.mark.threat("T20")
 @pytest.mark.parametrize(
     ("url", "warned"),
     [
@@ -329,6 +337,7 @@ def test_sighup_takes_what_can_be_taken_and_names_what_cannot(
     assert code == 0
 
 
+@pytest.mark.fault("F19")
 def test_a_fault_in_the_configuration_keeps_the_old_one(
     configured: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -354,6 +363,8 @@ def certificate_of(url: str) -> str:
     return ssl.get_server_certificate(("127.0.0.1", int(url.rpartition(":")[2])))
 
 
+@pytest.mark.fault("F19")
+@pytest.mark.threat("T20")
 def test_a_certificate_that_is_replaced_is_taken_and_a_bad_one_is_not(
     configured: Callable[..., subprocess.Popen[str]], state: Path
 ) -> None:

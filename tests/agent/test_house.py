@@ -166,6 +166,7 @@ def test_the_watchdog_is_fed_while_every_sign_of_life_is_there(
         watchdog.stop()
 
 
+@pytest.mark.fault("F4")
 def test_a_sign_of_life_that_hangs_is_none(notified: socket.socket) -> None:
     go, hangs = threading.Event(), threading.Event()
 

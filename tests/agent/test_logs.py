@@ -16,6 +16,7 @@ def record(message: str, level: int = logging.WARNING, error: BaseException | No
     return logging.LogRecord("agent.rpc", level, __file__, 1, message, (), info)
 
 
+@pytest.mark.threat("T26")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -25,6 +26,8 @@ def record(message: str, level: int = logging.WARNING, error: BaseException | No
         ("\x9b31mred", "\\x9b31mred"),
         ("a\0b\x7f", "a\\x00b\\x7f"),
         ("a\u2028b", "a\\u2028b"),
+        ("evil\u202egpj.exe", "evil\\u202egpj.exe"),
+        ("half \ud800", "half \\ud800"),
         ("Ünïcode ☂", "Ünïcode ☂"),
     ],
 )

@@ -533,12 +533,14 @@ def test_text_that_xml_can_carry_is_kept_as_it_is(value: str) -> None:
     assert types.String().decode(value, nothing) == value
 
 
+@pytest.mark.threat("T11")
 @pytest.mark.parametrize("value", ["\x00", "a\x1b", "\x0b", "\ud800", "\udfffx", "\ufffe"])
 def test_control_characters_and_lone_surrogates_are_refused(value: str) -> None:
     with pytest.raises(Refused, match="XML cannot carry"):
         types.String().decode(value, nothing)
 
 
+@pytest.mark.threat("T11")
 @given(st.text(alphabet=st.characters(categories=["Cc", "Cs", "Cn", "Ll", "So"])))
 def test_text_is_taken_exactly_if_utf8_and_xml_can_carry_it(value: str) -> None:
     allowed = all(
@@ -553,6 +555,7 @@ def test_text_is_taken_exactly_if_utf8_and_xml_can_carry_it(value: str) -> None:
             types.String().decode(value, nothing)
 
 
+@pytest.mark.threat("T11")
 def test_a_refused_text_can_be_told_in_the_error(api: Api) -> None:
     with pytest.raises(InvalidValue) as refused:
         api.classes["shelf"].fields["name_label"].decode("a\x00\ud800", nothing)

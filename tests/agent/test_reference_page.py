@@ -225,6 +225,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     assert not re.search(r"fetch|XMLHttp|import\(|innerHTML|eval|WebSocket", script)
 
 
+@pytest.mark.threat("T22")
 def test_the_policy_lets_only_its_own_style_and_script_be() -> None:
     (policy,) = (meta.get("content", "") for meta in ROOT.iter("meta") if meta.get("http-equiv"))
     assert policy.startswith("default-src 'none'; ")
@@ -291,6 +292,7 @@ def strike(call: object, self: Bad, text: str = HOSTILE) -> str:
 strike.__doc__ = HOSTILE
 
 
+@pytest.mark.threat("T11", "T22")
 def test_text_that_looks_like_markup_stays_text() -> None:
     classes, verbs = ModuleType("sly_classes"), ModuleType("sly_verbs")
     for cls in (Bad, Worse, Held):

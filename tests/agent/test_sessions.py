@@ -55,6 +55,7 @@ def sessions(clock: Clock, door: Door) -> Sessions:
     return Sessions(door.store)
 
 
+@pytest.mark.threat("T16")
 def test_the_secret_opens_the_session_and_the_reference_does_not(sessions: Sessions) -> None:
     secret = sessions.open("ada", Role.VM_ADMIN, "a client")
     session = sessions.find(secret)
@@ -65,6 +66,7 @@ def test_the_secret_opens_the_session_and_the_reference_does_not(sessions: Sessi
         sessions.find(session.ref)
 
 
+@pytest.mark.threat("T16")
 def test_the_secret_is_kept_nowhere(sessions: Sessions) -> None:
     secret = sessions.open("ada", Role.POOL_ADMIN, "")
     session = sessions.find(secret)
@@ -88,6 +90,7 @@ def test_what_is_no_secret_opens_nothing(sessions: Sessions, secret: str) -> Non
         sessions.find(secret)
 
 
+@pytest.mark.threat("T16")
 def test_a_closed_session_opens_nothing(sessions: Sessions, door: Door) -> None:
     secret = sessions.open("ada", Role.VM_ADMIN, "")
     session = sessions.find(secret)
@@ -99,6 +102,7 @@ def test_a_closed_session_opens_nothing(sessions: Sessions, door: Door) -> None:
     sessions.close(session)  # twice is no error
 
 
+@pytest.mark.threat("T16")
 def test_a_session_ends_when_it_is_idle_too_long(sessions: Sessions, clock: Clock, door: Door) -> None:
     secret = sessions.open("ada", Role.VM_ADMIN, "")
     session = sessions.find(secret)
@@ -139,6 +143,7 @@ def test_last_active_is_right_to_a_minute(sessions: Sessions, clock: Clock) -> N
     assert session.last_active == began + timedelta(seconds=130)
 
 
+@pytest.mark.fault("F10")
 def test_a_jump_of_the_wall_clock_ends_no_session(sessions: Sessions, clock: Clock) -> None:
     secret = sessions.open("ada", Role.VM_ADMIN, "")
     clock.wall += timedelta(days=400)
@@ -146,6 +151,7 @@ def test_a_jump_of_the_wall_clock_ends_no_session(sessions: Sessions, clock: Clo
     assert sessions.find(secret)
 
 
+@pytest.mark.fault("F13")
 def test_a_user_beyond_the_limit_loses_the_session_that_is_longest_idle(
     sessions: Sessions, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +169,7 @@ def test_a_user_beyond_the_limit_loses_the_session_that_is_longest_idle(
         sessions.find(secrets[1])
 
 
+@pytest.mark.fault("F13")
 def test_an_originator_beyond_the_limit_loses_the_session_that_is_longest_idle(
     sessions: Sessions, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_long_entry_is_cut(forwarder: Forwarder, place: Place, server: Server)
     assert set(text.removeprefix("told.here: ")) == {"ü"}
 
 
+@pytest.mark.fault("F21")
 def test_nobody_waits_for_a_server(
     forwarder: Forwarder, place: Place, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_nobody_waits_for_a_server(
     assert "told.here: 0" in texts
 
 
+@pytest.mark.fault("F21")
 def test_a_server_that_cannot_be_found_is_told_of_once(
     forwarder: Forwarder,
     place: Place,

@@ -76,6 +76,7 @@ def test_a_password_out_of_range_is_refused(users: Users, password: str) -> None
         users.add("root", password, Role.READ_ONLY)
 
 
+@pytest.mark.threat("T17")
 @pytest.mark.parametrize(
     ("name", "password"), [("root", "x" * 5000), ("root", "a\0"), ("x" * 500, "word"), ("", ""), ("ro\0ot", "word")]
 )
@@ -125,6 +126,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         Users(tmp_path / "state" / "users.json").add("root", "word", Role.POOL_ADMIN)
 
 
+@pytest.mark.threat("T17")
 def test_unknown_and_wrong_cost_one_full_check_each(users: Users, mocker: MockerFixture) -> None:
     users.add("root", "secret", Role.POOL_ADMIN)
     digest = mocker.patch.object(module, "_digest", side_effect=module._digest)

@@ -241,6 +241,7 @@ def lay_over(vdi: c.VDI, name: str, format: str = "raw") -> None:
         file.write(0xE2792ACA.to_bytes(4, "big") + len(format).to_bytes(4, "big") + format.encode().ljust(8, b"\0"))
 
 
+@pytest.mark.threat("T10")
 @pytest.mark.parametrize("name", ["{secret}", "../secret.img", "other.raw", "json:{{}}", "nbd://127.0.0.1/x"])
 def test_an_image_that_names_what_nobody_noted_is_left_alone(bench: Bench, tmp_path: Path, name: str) -> None:
     secret = tmp_path / "secret.img"
@@ -264,6 +265,7 @@ def test_an_image_that_names_what_nobody_noted_is_left_alone(bench: Bench, tmp_p
     assert files(vdi) == before
 
 
+@pytest.mark.threat("T10")
 @pytest.mark.parametrize(("name", "format"), [("{base}", "qcow2"), ("other.raw", "raw"), ("", "")])
 def test_an_image_whose_head_was_changed_is_left_alone(bench: Bench, name: str, format: str) -> None:
     vdi = disk(bench, "raw")
@@ -281,6 +283,7 @@ def test_an_image_whose_head_was_changed_is_left_alone(bench: Bench, name: str, 
     assert bench.read(vdi)[70000:70005] == b"first"
 
 
+@pytest.mark.threat("T8")
 def test_a_base_that_became_a_link_is_not_followed(bench: Bench, tmp_path: Path) -> None:
     vdi = disk(bench, "raw")
     base, _ = bench.clone(vdi)

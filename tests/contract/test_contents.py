@@ -199,6 +199,7 @@ def test_an_unpacking_can_be_ended(bench: Bench, tmp_path: Path) -> None:
     assert bench.files(vdi.SR) == [Path(vdi.location).name]
 
 
+@pytest.mark.fault("F8")
 def test_a_full_file_system_says_so(bench: Bench, mocker: MockerFixture) -> None:
     vdi = bench.disk(bench.sr(), b"before")
     writer = bench.storage.write_volume(vdi)

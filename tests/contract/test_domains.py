@@ -116,6 +116,7 @@ def test_two_machines_of_one_label_have_names_of_their_own(bench: Bench) -> None
     assert bench.see(other).name == f"web-{other.uuid[:8]}"
 
 
+@pytest.mark.threat("T12")
 @pytest.mark.parametrize(
     "label", ["../../etc/passwd", "a/b", "7", "", "</name><devices/>", "x" * 5000, "-r", "ü\n;$(x)"]
 )
@@ -282,6 +283,7 @@ def test_shutdown_halts(bench: Bench) -> None:
     assert bench.wait_until(vm, PowerState.HALTED).domid == -1
 
 
+@pytest.mark.fault("F6")
 def test_a_shutdown_that_is_to_restart_runs_the_machine_anew(bench: Bench) -> None:
     vm = bench.machines.vm(actions_after_shutdown=OnNormalExit.RESTART)
     bench.start(vm)
@@ -290,6 +292,7 @@ def test_a_shutdown_that_is_to_restart_runs_the_machine_anew(bench: Bench) -> No
     bench.wait_until(vm, PowerState.RUNNING, beyond=before)
 
 
+@pytest.mark.fault("F6")
 def test_a_reboot_gives_a_new_number_and_is_reported(bench: Bench) -> None:
     vm = bench.machines.vm()
     bench.start(vm)
@@ -300,6 +303,7 @@ def test_a_reboot_gives_a_new_number_and_is_reported(bench: Bench) -> None:
     bench.wait_until(vm, PowerState.RUNNING, beyond=before)
 
 
+@pytest.mark.fault("F6")
 def test_a_reboot_that_is_to_end_it_halts(bench: Bench) -> None:
     vm = bench.machines.vm(actions_after_reboot=OnNormalExit.DESTROY)
     bench.start(vm)

@@ -95,6 +95,7 @@ def test_networks_may_have_one_label(networks: LibvirtNetworks) -> None:
     assert seen(networks, first).name != seen(networks, second).name
 
 
+@pytest.mark.threat("T12")
 def test_a_label_that_libvirt_does_not_take_is_no_obstacle(networks: LibvirtNetworks) -> None:
     odd = network("a/b\n\u202e")
     networks.create(odd)
@@ -115,6 +116,7 @@ def test_a_bridge_that_another_network_has_is_refused(networks: LibvirtNetworks)
     assert second.uuid not in [other.uuid for other in networks.list()]
 
 
+@pytest.mark.threat("T12")
 @pytest.mark.parametrize("bridge", ["a bridge", "longer-than-a-card", "x/y", "-br", "br%d"])
 def test_a_name_that_no_bridge_can_have_is_refused(networks: LibvirtNetworks, bridge: str) -> None:
     with pytest.raises(InvalidValue):

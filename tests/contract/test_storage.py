@@ -236,6 +236,7 @@ def test_a_destroyed_disk_is_gone_and_may_be_destroyed_again(bench: Bench) -> No
     bench.storage.destroy_volume(vdi)
 
 
+@pytest.mark.threat("T8")
 @pytest.mark.parametrize("location", ["", "/", "victim", "{folder}/../victim", "{outside}"])
 def test_a_location_outside_its_storage_reaches_nothing(bench: Bench, tmp_path: Path, location: str) -> None:
     sr = bench.sr()
@@ -253,6 +254,7 @@ def test_a_location_outside_its_storage_reaches_nothing(bench: Bench, tmp_path: 
     assert victim.read_bytes() == (folder.parent / "victim").read_bytes() == b"secret"
 
 
+@pytest.mark.threat("T8")
 def test_links_are_neither_seen_nor_followed(bench: Bench, tmp_path: Path) -> None:
     sr = bench.sr()
     vdi = bench.disk(sr)
@@ -269,6 +271,7 @@ def test_links_are_neither_seen_nor_followed(bench: Bench, tmp_path: Path) -> No
     assert victim.read_bytes() == b"secret"
 
 
+@pytest.mark.threat("T10")
 def test_a_raw_disk_is_raw_whatever_its_guest_writes(bench: Bench) -> None:
     sr = bench.sr()
     header = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(16) + (2**40).to_bytes(8, "big") + bytes(80)
@@ -454,6 +457,7 @@ def test_an_unwanted_conversion_leaves_nothing(bench: Bench) -> None:
     assert bench.files(qcow2) == []
 
 
+@pytest.mark.threat("T10")
 def test_an_image_that_rests_on_another_is_not_copied(bench: Bench, tmp_path: Path) -> None:
     secret = tmp_path / "secret.img"
     secret.write_bytes(b"secret" * 1024)
@@ -488,6 +492,7 @@ def test_an_image_that_is_not_what_its_name_says_is_not_copied(bench: Bench) -> 
     refuses_to_copy(bench, vdi)
 
 
+@pytest.mark.threat("T10")
 def test_a_raw_disk_with_a_header_in_it_is_converted_as_what_it_is(bench: Bench) -> None:
     raw, qcow2 = bench.sr(), bench.sr(sm_config={"type": "qcow2"})
     disguise = Path(bench.disk(qcow2).location).read_bytes()

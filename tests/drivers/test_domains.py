@@ -396,6 +396,7 @@ def test_a_definition_that_says_it_all_is_not_defined_again(
     assert xen.connection.defineXML.call_count == 1
 
 
+@pytest.mark.threat("T21")
 def test_a_definition_is_read_with_its_passwords(domains: LibvirtDomains, machines: Machines, xen: FakeXen) -> None:
     vm = machines.vm()
     domains.define(vm)

@@ -92,6 +92,7 @@ def written(vm: VM) -> Any:
     return root
 
 
+@pytest.mark.threat("T14")
 def test_every_field_that_clients_set_is_in_the_table() -> None:
     assert sorted({key.split(":")[0] for key in REALISED} ^ set(settable())) == []
 
@@ -102,6 +103,7 @@ def test_what_goes_into_the_definition_does(machines: Machines, key: str) -> Non
     assert not xml.same(written(plain), written(other))
 
 
+@pytest.mark.threat("T14")
 @pytest.mark.parametrize("key", [key for key, (how, _) in REALISED.items() if how in (How.LIVE, How.AGENT, How.KEPT)])
 def test_what_does_not_go_into_the_definition_leaves_it_as_it_was(machines: Machines, key: str) -> None:
     plain, other = changed(machines, key)
@@ -111,6 +113,7 @@ def test_what_does_not_go_into_the_definition_leaves_it_as_it_was(machines: Mach
 REFUSED = [key for key, (how, _) in REALISED.items() if how is How.REFUSED]
 
 
+@pytest.mark.threat("T8", "T14")
 @pytest.mark.parametrize("key", [key for key in REFUSED if ":" in key])
 def test_a_key_that_is_refused_is(machines: Machines, key: str) -> None:
     other = changed(machines, key)[1]

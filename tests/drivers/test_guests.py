@@ -135,6 +135,8 @@ def test_the_text_after_an_address_is_dropped(daemon: FakeXenstored) -> None:
     assert reading_of(daemon).networks == {"0/ipv6/0": "fe80::1"}
 
 
+@pytest.mark.fault("F17")
+@pytest.mark.threat("T10")
 def test_what_is_told_is_cleaned_and_capped(daemon: FakeXenstored) -> None:
     daemon.write("/local/domain/7/data/os_name", b"\xff\xfea\0b\x1b[31m\r\n\xed\xa0\x80" + b"x" * 10**6)
     tell(daemon, {"data/os_distro": "\u202e\ufffe  a", "data/meminfo_free": "lots"})

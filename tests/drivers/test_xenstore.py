@@ -38,6 +38,7 @@ def test_values_are_read(daemon: FakeXenstored, store: Xenstore) -> None:
     assert store.read("x" * 5000) is None
 
 
+@pytest.mark.threat("T10")
 def test_a_value_that_is_no_text_is_read_all_the_same(daemon: FakeXenstored, store: Xenstore) -> None:
     daemon.write("/a", b"\xff\xfe\x00\x01b")
     assert store.read("/a") == "��\0\1b"
@@ -50,12 +51,15 @@ def test_folders_are_listed(daemon: FakeXenstored, store: Xenstore) -> None:
     assert list(store.directory("/a/y")) == list(store.directory("/b")) == []
 
 
+@pytest.mark.fault("F17")
 def test_a_large_folder_is_listed_in_parts(daemon: FakeXenstored, store: Xenstore) -> None:
     names = [str(number) for number in range(5000)]
     daemon.tree = {("d", name): b"" for name in names}
     assert set(store.directory("/d", 10**6)) == set(names)
 
 
+@pytest.mark.fault("F17")
+@pytest.mark.threat("T10")
 def test_of_a_huge_folder_only_so_much_is_listed(daemon: FakeXenstored, store: Xenstore) -> None:
     daemon.tree = {("d", f"{number:020}"): b"" for number in range(5000)}
     asked = daemon.asked
@@ -65,6 +69,7 @@ def test_of_a_huge_folder_only_so_much_is_listed(daemon: FakeXenstored, store: X
     assert all(len(name) == 20 for name in listed)
 
 
+@pytest.mark.threat("T10")
 def test_a_folder_that_always_changes_is_not_listed_for_ever(daemon: FakeXenstored, store: Xenstore) -> None:
     daemon.tree = {("d", f"{number:020}"): b"" for number in range(5000)}
     versions = iter(range(10**6))
@@ -95,6 +100,7 @@ def test_rings_between_request_and_answer_are_not_lost(daemon: FakeXenstored, st
     assert list(store.rung(60)) == ["token"]
 
 
+@pytest.mark.threat("T10")
 def test_a_bell_that_never_stops_is_not_listened_to_for_ever(daemon: FakeXenstored, store: Xenstore) -> None:
     store.watch("/a", "token")
     stop = threading.Event()
@@ -119,6 +125,7 @@ def message(kind: int, number: int, body: bytes) -> bytes:
     return HEADER.pack(kind, number, 0, len(body)) + body
 
 
+@pytest.mark.threat("T28")
 @pytest.mark.parametrize(
     "said",
     [
@@ -144,6 +151,8 @@ def test_an_event_nobody_asked_for_must_be_one(daemon: FakeXenstored, store: Xen
         store.rung(60)
 
 
+@pytest.mark.fault("F17")
+@pytest.mark.threat("T28")
 def test_a_xenstored_that_hangs_is_not_waited_for(daemon: FakeXenstored) -> None:
     with Xenstore.connect([daemon.path], timeout_seconds=0.2) as store:
         daemon.hung = True
@@ -152,6 +161,7 @@ def test_a_xenstored_that_hangs_is_not_waited_for(daemon: FakeXenstored) -> None
         daemon.hung = False
 
 
+@pytest.mark.threat("T28")
 def test_a_xenstored_that_does_not_even_listen_is_not_waited_for(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -167,6 +177,7 @@ def test_a_xenstored_that_does_not_even_listen_is_not_waited_for(tmp_path: Path)
         store.read("/a")
 
 
+@pytest.mark.threat("T28")
 def test_a_xenstored_that_ends_is_an_error(daemon: FakeXenstored, store: Xenstore) -> None:
     store.read("/a")
     daemon.cut_off()

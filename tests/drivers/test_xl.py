@@ -172,6 +172,7 @@ def script(folder: Path, text: str) -> Xl:
     return Xl(str(path), timeout_seconds=30)
 
 
+@pytest.mark.threat("T13")
 def test_xl_is_given_its_arguments_one_by_one(tmp_path: Path) -> None:
     xl = script(tmp_path, f"printf '%s\\n' \"$@\" >>{tmp_path}/said; cat {tmp_path}/list")
     (tmp_path / "list").write_text(LIST)

@@ -118,11 +118,13 @@ def merged(vm: c.VM, text: str) -> etree._Element:
 # --- written
 
 
+@pytest.mark.threat("T12")
 @every_kind
 def test_the_definition_is_the_golden_one(machines: Machines, kind: str) -> None:
     assert printed(built(KINDS[kind](machines))) == (GOLDEN / f"domain-{kind}.xml").read_text()
 
 
+@pytest.mark.threat("T12")
 @every_kind
 def test_the_definition_is_valid_to_libvirts_schema(machines: Machines, kind: str, schema: etree.RelaxNG) -> None:
     assert schema.validate(built(KINDS[kind](machines))), schema.error_log
@@ -379,6 +381,7 @@ def test_a_format_that_xen_cannot_have_is_refused(machines: Machines, location: 
     assert refusal.value.field == "VDI"
 
 
+@pytest.mark.threat("T10")
 def test_a_disk_without_format_is_raw_and_never_probed(machines: Machines) -> None:
     vm = machines.vm()
     disk = machines.disk(vm, "0", "/srv/a.qcow2")
@@ -524,6 +527,7 @@ def test_what_is_no_longer_asked_for_leaves_a_definition_of_ours(machines: Machi
     assert sorted(printed(after).split()) == sorted(printed(expected).split())
 
 
+@pytest.mark.threat("T8")
 def test_a_kernel_that_an_admin_gave_stays_and_a_new_one_must_lie_where_kernels_may(machines: Machines) -> None:
     text = printed(built(machines.vm("web", UUID))).replace("/boot/vmlinuz", "/root/kernel")
     vm = machines.vm("web", PV_kernel="/root/kernel")
@@ -620,6 +624,7 @@ def test_xml_that_cannot_be_read_is_an_internal_error() -> None:
             xml_read.parse(text)
 
 
+@pytest.mark.threat("T12")
 def test_entities_are_not_followed() -> None:
     root = xml_read.parse("<!DOCTYPE d [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><domain><name>x&e;</name></domain>")
     assert "root:" not in printed(root)

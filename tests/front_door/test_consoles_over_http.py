@@ -158,6 +158,7 @@ def test_a_browser_opens_it_as_a_websocket(
     assert asyncio.run(asyncio.wait_for(talk(), WAIT_SECONDS)) == content
 
 
+@pytest.mark.threat("T21")
 def test_it_needs_a_role_and_ends_with_the_machine(daemon: Daemon, session: Any, record: dict[str, Any]) -> None:
     Users(daemon.state / "users.json").add("reader", PASSWORD, Role.READ_ONLY)
     Users(daemon.state / "users.json").add("operator", PASSWORD, Role.VM_OPERATOR)

@@ -181,6 +181,7 @@ def test_a_client_that_announces_all_and_sends_nothing_is_answered_and_changes_n
     assert len(web.api.task.get_all()) == len(tasks) + 1
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("format", ["raw", "vhd", "qcow2"])
 def test_a_stream_without_a_length_that_is_cut_changes_nothing(web: Web, format: str) -> None:
     vdi = web.disk()
@@ -242,6 +243,7 @@ def test_a_fetch_goes_on_only_where_the_disk_is_the_same(web: Web) -> None:
 # --- what is cut off or too much
 
 
+@pytest.mark.fault("F14")
 @pytest.mark.parametrize("sent", [0, 1, 2 * MIB, 4 * MIB - 1])
 @pytest.mark.parametrize("lent", [False, True])
 def test_an_upload_that_is_cut_leaves_the_disk_as_it_was(web: Web, sent: int, lent: bool) -> None:
@@ -257,6 +259,7 @@ def test_an_upload_that_is_cut_leaves_the_disk_as_it_was(web: Web, sent: int, le
     same_as_before(web, vdi, CONTENT)
 
 
+@pytest.mark.fault("F14")
 def test_more_than_the_disk_holds_is_refused_before_it_is_sent(web: Web) -> None:
     vdi = web.disk()
     task = web.task()
@@ -274,6 +277,7 @@ def test_more_than_the_disk_holds_is_refused_before_it_is_sent(web: Web) -> None
     same_as_before(web, vdi, bytes(4 * MIB))
 
 
+@pytest.mark.threat("T10")
 def test_hostile_images_are_refused(web: Web, tmp_path: Path) -> None:
     vdi = web.disk()
     web.put(IMPORT, CONTENT, vdi=vdi)
@@ -309,6 +313,7 @@ def test_hostile_images_are_refused(web: Web, tmp_path: Path) -> None:
 # --- who may
 
 
+@pytest.mark.threat("T15")
 def test_roles(web: Web) -> None:
     vdi = web.disk()
     for role in (Role.READ_ONLY, Role.VM_OPERATOR):
@@ -344,6 +349,7 @@ def test_ways_to_say_who_one_is(web: Web) -> None:
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")
 
 
+@pytest.mark.threat("T1")
 def test_wrong_questions(web: Web) -> None:
     vdi = web.disk()
     none = "OpaqueRef:00000000-0000-0000-0000-000000000000"
@@ -488,6 +494,7 @@ def test_a_disk_that_is_being_read_is_not_written_to(web: Web) -> None:
     api.VM.start(vm, False, False)
 
 
+@pytest.mark.fault("F14")
 def test_a_task_says_that_its_client_left(web: Web) -> None:
     vdi, task = web.disk(64 * MIB), web.task()
     with web.link() as link:
@@ -565,6 +572,7 @@ def test_the_agent_stops_in_the_middle(own_web: Web) -> None:
     same_as_before(again, vdi, CONTENT)
 
 
+@pytest.mark.fault("F7")
 def test_the_power_is_cut_in_the_middle(own_web: Web) -> None:
     web = own_web
     vdi = web.disk()

@@ -353,6 +353,7 @@ def archive(daemon: Daemon) -> bytes:
     return exported(web, machine(web))
 
 
+@pytest.mark.threat("T9")
 @pytest.mark.parametrize("what", sorted(DESCRIPTIONS))
 def test_a_description_that_cannot_be_leaves_nothing(web: Web, archive: bytes, what: str) -> None:
     change, code = DESCRIPTIONS[what]
@@ -365,6 +366,7 @@ def test_a_description_that_cannot_be_leaves_nothing(web: Web, archive: bytes, w
     assert everything(web) == before
 
 
+@pytest.mark.fault("F14")
 def test_an_import_that_is_cut_leaves_nothing(web: Web, archive: bytes) -> None:
     before = everything(web)
     for sent in (0, 100, len(archive) // 3, len(archive) - 1024, len(archive) - 1):
@@ -376,6 +378,7 @@ def test_an_import_that_is_cut_leaves_nothing(web: Web, archive: bytes) -> None:
     eventually(lambda: everything(web) == before, "nothing that is left")
 
 
+@pytest.mark.threat("T9")
 def test_a_damaged_archive_leaves_nothing(web: Web, archive: bytes) -> None:
     before = everything(web)
     at = archive.index(CONTENT[:1000]) + 500

@@ -118,6 +118,7 @@ def test_a_machine_goes_into_a_file_and_becomes_another(shell: Shell, api: Any, 
     assert list(tmp_path.glob("*.part")) == []
 
 
+@pytest.mark.threat("T20")
 def test_the_agent_is_known_by_its_certificate(own_daemon: Daemon, tmp_path: Path) -> None:
     own_daemon.stop()
     own_daemon.listen = ("https://127.0.0.1:0",)

@@ -44,6 +44,7 @@ def libvirtd_pid(tmp_path: Path) -> int:
     return int((tmp_path / "libvirtd" / "pid").read_text())
 
 
+@pytest.mark.fault("F7")
 def test_what_was_acknowledged_survives_a_kill(own_daemon: Daemon) -> None:
     session = own_daemon.login()
     api = session.xenapi
@@ -63,6 +64,7 @@ def test_what_was_acknowledged_survives_a_kill(own_daemon: Daemon) -> None:
     assert lost.value.details == ["EVENTS_LOST"]
 
 
+@pytest.mark.fault("F1")
 def test_a_kill_amid_writes_loses_nothing_acknowledged_and_halves_nothing(own_daemon: Daemon) -> None:
     secret = own_daemon.login()._session
     acknowledged: list[dict[str, str]] = [{} for _ in range(6)]
@@ -100,6 +102,7 @@ def test_a_kill_amid_writes_loses_nothing_acknowledged_and_halves_nothing(own_da
     assert all(record["metrics"] != "OpaqueRef:NULL" for record in records.values())
 
 
+@pytest.mark.fault("F1")
 def test_running_machines_are_not_touched_when_the_agent_dies(beside_libvirtd: Daemon, behind_our_back: Any) -> None:
     session = beside_libvirtd.login()
     api = session.xenapi
@@ -117,6 +120,7 @@ def test_running_machines_are_not_touched_when_the_agent_dies(beside_libvirtd: D
     assert domain.isActive() == 1
 
 
+@pytest.mark.fault("F5")
 def test_a_change_behind_our_back_reaches_a_waiting_client(beside_libvirtd: Daemon, behind_our_back: Any) -> None:
     api = beside_libvirtd.login().xenapi
     (vm,) = api.VM.get_by_name_label("test")
@@ -137,6 +141,7 @@ def test_a_change_behind_our_back_reaches_a_waiting_client(beside_libvirtd: Daem
     assert api.VM.get_power_state(stranger) == "Running"
 
 
+@pytest.mark.fault("F1")
 def test_a_task_under_way_at_a_kill_ends_as_failed(beside_libvirtd: Daemon, tmp_path: Path) -> None:
     session = beside_libvirtd.login()
     api, secret = session.xenapi, session._session
@@ -159,6 +164,7 @@ def test_a_task_under_way_at_a_kill_ends_as_failed(beside_libvirtd: Daemon, tmp_
     assert beside_libvirtd.raw("VM.get_record", secret, vm)["current_operations"] == {}
 
 
+@pytest.mark.fault("F4")
 def test_the_agent_lives_without_libvirt_and_finds_it_again(
     beside_libvirtd: Daemon, tmp_path: Path, libvirtd: str
 ) -> None:
@@ -176,6 +182,7 @@ def test_the_agent_lives_without_libvirt_and_finds_it_again(
     assert api.VM.get_power_state(vm) == "Running"
 
 
+@pytest.mark.fault("F20")
 def test_a_second_agent_on_the_same_state_refuses_to_start(own_daemon: Daemon) -> None:
     own_daemon.login()
     command = Path(str(own_daemon.process.args[0])) if own_daemon.process is not None else Path()  # type: ignore[index]
@@ -200,6 +207,7 @@ def test_a_second_agent_on_the_same_state_refuses_to_start(own_daemon: Daemon) -
     assert own_daemon.login()
 
 
+@pytest.mark.fault("F2")
 def test_it_ends_cleanly_while_clients_wait(own_daemon: Daemon) -> None:
     api = own_daemon.login().xenapi
     token = from_token(api, ["*"], "", 0.0)["token"]
@@ -224,6 +232,7 @@ def test_it_ends_cleanly_while_clients_wait(own_daemon: Daemon) -> None:
     assert ended.is_set()
 
 
+@pytest.mark.threat("T18")
 def test_a_wrong_password_delays_the_guesser_and_nobody_else(own_daemon: Daemon) -> None:
     api = own_daemon.login().xenapi
     refused: list[Any] = []
@@ -253,6 +262,7 @@ def test_who_logged_out_is_out(own_daemon: Daemon) -> None:
     assert caught.value.details == ["SESSION_INVALID", secret]
 
 
+@pytest.mark.threat("T12")
 @pytest.mark.parametrize(
     "name",
     [

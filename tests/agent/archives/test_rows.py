@@ -74,6 +74,7 @@ def test_rows_over_a_gap_are_no_numbers_and_the_one_begun_before_it_has_its_samp
     assert shown[4] == 2.0
 
 
+@pytest.mark.fault("F10")
 def test_a_gap_of_years_costs_no_more_than_the_rows_there_are() -> None:
     archive = filled((5, 1.0), (10 * 366 * 86400, 2.0))
     assert column(archive, FINE, AVERAGE, 1) == [2.0]
@@ -228,6 +229,7 @@ def test_a_hypervisor_that_does_not_answer_leaves_a_gap(door: Door, machine: Fak
     assert shown[2] > 0
 
 
+@pytest.mark.fault("F10")
 def test_a_clock_that_is_set_back_a_little_makes_a_pause_and_far_a_new_beginning(
     door: Door, machine: FakeMachine
 ) -> None:

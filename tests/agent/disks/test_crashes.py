@@ -73,6 +73,7 @@ def require_whole(state: Path, told: dict[str, Any]) -> None:
         scenario.close()
 
 
+@pytest.mark.fault("F1")
 @pytest.mark.parametrize("step", [step for step in STEPS if step not in (*SHARING, *AFTERWARDS)])
 def test_a_kill_at_any_step_leaves_nothing_half_done_and_nothing_lost(state: Path, step: str) -> None:
     code, told = run(state, step)
@@ -80,6 +81,7 @@ def test_a_kill_at_any_step_leaves_nothing_half_done_and_nothing_lost(state: Pat
     require_whole(state, told)
 
 
+@pytest.mark.fault("F1")
 @pytest.mark.parametrize("step", SHARING)
 def test_a_kill_while_blocks_are_shared_leaves_nothing_half_done(state: Path, step: str) -> None:
     code, told = run(state, step, "sharing")
@@ -87,6 +89,7 @@ def test_a_kill_while_blocks_are_shared_leaves_nothing_half_done(state: Path, st
     require_whole(state, told)
 
 
+@pytest.mark.fault("F1")
 @pytest.mark.parametrize("step", BEGUN)
 @pytest.mark.parametrize("second", AFTERWARDS)
 def test_a_kill_while_it_is_tidied_up_is_none_the_worse(state: Path, step: str, second: str) -> None:
@@ -115,6 +118,7 @@ def test_a_step_that_there_is_not_is_no_failpoint(state: Path) -> None:
     assert code == 1
 
 
+@pytest.mark.fault("F7")
 @pytest.mark.parametrize("step", ["settle: begun", "settle: finished"])
 def test_an_operation_that_a_power_cut_brings_back_later_does_no_harm(state: Path, step: str) -> None:
     """The note of what is long over is there again, after all that came later."""

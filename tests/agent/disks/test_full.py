@@ -62,6 +62,7 @@ def whole(scenario: Scenario) -> None:
         assert summary(read(vdi)) == summary(content)
 
 
+@pytest.mark.fault("F8")
 @pytest.mark.parametrize("verb", ["clone", "snapshot", "copy"])
 def test_a_full_storage_refuses_copies_and_makes_them_when_there_is_room(small: Scenario, verb: str) -> None:
     vdi = small.create("")
@@ -76,6 +77,7 @@ def test_a_full_storage_refuses_copies_and_makes_them_when_there_is_room(small: 
     whole(small)
 
 
+@pytest.mark.fault("F8")
 def test_a_machine_on_full_storage_is_cloned_as_a_whole_or_not_at_all(small: Scenario) -> None:
     vm = small.machine_with(small.create(""), small.create("qcow2"))
     filling = fill(small)
@@ -97,6 +99,7 @@ def test_what_a_disk_needs_in_all_is_more_than_there_is(small: Scenario) -> None
     whole(small)
 
 
+@pytest.mark.fault("F8")
 def test_a_disk_on_full_storage_can_be_destroyed(small: Scenario) -> None:
     vdi, kept = small.create(""), small.create("")
     clone = small.copied("clone", vdi)

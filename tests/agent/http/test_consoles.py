@@ -282,6 +282,7 @@ def test_a_message_without_end_is_not_collected(served: Served, screen: Screen, 
     websocket(served, talk, path(served, uuid=console.uuid))
 
 
+@pytest.mark.threat("T21", "T22")
 def test_pages_of_others_cannot_use_what_a_browser_keeps(served: Served, screen: Screen, console: Console) -> None:
     async def talk(link: aiohttp.ClientWebSocketResponse) -> None:
         (await asyncio.to_thread(screen.accept)).sendall(b"x")
@@ -298,6 +299,7 @@ def test_pages_of_others_cannot_use_what_a_browser_keeps(served: Served, screen:
 # --- the ends
 
 
+@pytest.mark.threat("T21")
 @pytest.mark.parametrize("how", ["the machine stops", "the session ends", "the viewer goes", "the agent stops"])
 def test_it_ends_with_each_of_those_it_is_for(
     door: Door, served: Served, screen: Screen, console: Console, how: str
@@ -335,6 +337,7 @@ def test_use_of_a_console_is_use_of_its_session(door: Door, served: Served, scre
 # --- refusals
 
 
+@pytest.mark.threat("T21")
 def test_what_is_refused(door: Door, served: Served, machine: FakeMachine, console: Console) -> None:
     halted = door.vm(name_label="off")
     machine.domains.consoles = ()

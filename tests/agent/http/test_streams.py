@@ -118,6 +118,7 @@ def test_a_download_is_sent_as_it_is_made_and_holds_little() -> None:
     run(scene())
 
 
+@pytest.mark.fault("F11")
 def test_a_client_that_goes_away_ends_the_worker() -> None:
     async def scene() -> None:
         download = Download(nothing)

@@ -72,6 +72,7 @@ def test_a_bug_is_told_without_its_words(served: Served, machine: FakeMachine) -
     assert vdi.current_operations == {}
 
 
+@pytest.mark.fault("F14")
 def test_a_client_that_stalls_is_given_up(served: Served) -> None:
     served.close()
     served.open(stream_seconds=0.3)
@@ -86,6 +87,7 @@ def test_a_client_that_stalls_is_given_up(served: Served) -> None:
     assert vdi.current_operations == {}
 
 
+@pytest.mark.fault("F12")
 def test_a_reader_that_stalls_is_given_up(served: Served, machine: FakeMachine) -> None:
     served.close()
     served.open(stream_seconds=0.3)

@@ -128,6 +128,7 @@ HOSTILE: dict[str, tuple[bytes, type[XenError]]] = {
 }
 
 
+@pytest.mark.threat("T9")
 @pytest.mark.parametrize("what", sorted(HOSTILE))
 def test_a_hostile_archive_is_refused(what: str) -> None:
     data, error = HOSTILE[what]
@@ -135,6 +136,7 @@ def test_a_hostile_archive_is_refused(what: str) -> None:
         filled(data)
 
 
+@pytest.mark.threat("T5", "T9")
 def test_a_bomb_of_gzip_stays_small() -> None:
     bomb = gzip.compress(bytes(64 * MIB))
     read = xva.plain(reading(bomb))

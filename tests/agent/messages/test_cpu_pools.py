@@ -67,6 +67,7 @@ def test_a_pool_without_a_name_gets_one(door: Door, first: CpuPool) -> None:
     assert door("cpu_pool.create", {}).name_label.startswith("Pool-")
 
 
+@pytest.mark.threat("T13")
 @pytest.mark.parametrize("name", ["a b", "7", "x" * 19, 'a"b', "ü"])
 def test_a_name_that_xl_would_misread_is_none(door: Door, first: CpuPool, name: str) -> None:
     assert door.refused("cpu_pool.create", {"name_label": name})[:2] == ["INVALID_VALUE", "name_label"]

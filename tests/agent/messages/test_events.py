@@ -77,6 +77,7 @@ def test_each_kind_of_change_is_told(door: Door) -> None:
     assert ("vm_metrics", "del", metrics.ref) in told(follow(door, token, "vm_metrics"))
 
 
+@pytest.mark.threat("T25")
 def test_changes_of_one_object_are_one_event(door: Door) -> None:
     old = door.vm()
     token = now(door)
@@ -94,6 +95,7 @@ def test_what_came_and_went_is_not_told(door: Door) -> None:
     assert vm.ref not in [ref for _, _, ref in told(follow(door, token, "*"))]
 
 
+@pytest.mark.fault("F15")
 def test_nothing_is_told_twice(door: Door) -> None:
     token = now(door, "vm")
     vm = door.vm()
@@ -147,16 +149,19 @@ def test_a_token_that_is_none_is_refused(door: Door, token: str) -> None:
     assert door.refused("event.from", ["*"], token, NOW) == ["EVENT_FROM_TOKEN_PARSE_FAILURE", token]
 
 
+@pytest.mark.fault("F15")
 def test_a_token_of_another_run_is_lost(door: Door) -> None:
     generation, epoch = now(door).split(",")
     assert door.refused("event.from", ["*"], f"{generation},{int(epoch) + 1:020d}", NOW) == ["EVENTS_LOST"]
 
 
+@pytest.mark.fault("F15")
 def test_a_token_of_the_future_is_lost(door: Door) -> None:
     generation, epoch = now(door).split(",")
     assert door.refused("event.from", ["*"], f"{int(generation) + 1:020d},{epoch}", NOW) == ["EVENTS_LOST"]
 
 
+@pytest.mark.threat("T25")
 def test_a_client_fallen_off_the_ring_is_told_and_can_begin_again(door: Door) -> None:
     changes = door.store.changes
     changes._ring = deque(changes._ring, maxlen=8)
@@ -229,6 +234,7 @@ def test_measuring_a_machine_is_no_event(door: Door) -> None:
     assert told(follow(door, token, "*")) == []
 
 
+@pytest.mark.threat("T16")
 def test_a_logout_ends_the_waiting(door: Door) -> None:
     secret = door.log_in(Role.READ_ONLY)
     token = now(door)
@@ -420,6 +426,7 @@ def random_change(door: Door, machine: FakeMachine, chance: random.Random) -> No
     future.exception(WAIT_SECONDS)
 
 
+@pytest.mark.fault("F15")
 @pytest.mark.parametrize("seed", range(6))
 def test_a_client_that_follows_events_knows_what_a_reader_reads(door: Door, machine: FakeMachine, seed: int) -> None:
     chance = random.Random(seed)
@@ -437,6 +444,7 @@ def test_a_client_that_follows_events_knows_what_a_reader_reads(door: Door, mach
     assert skipped <= follower.known.keys()
 
 
+@pytest.mark.fault("F15")
 def test_a_client_that_read_what_was_then_undone_learns_what_holds(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     vm = door.vm()
     door.idle()

@@ -99,12 +99,14 @@ def test_without_a_folder_there_are_none(door: Door) -> None:
     assert door("host.has_extension", door.observer.host, "good") is False
 
 
+@pytest.mark.threat("T13")
 @pytest.mark.parametrize("mode", [0o775, 0o757, 0o644])
 def test_a_program_that_others_can_write_to_or_nobody_can_run_is_not_run(house: Door, folder: Path, mode: int) -> None:
     (folder / "good").chmod(mode)
     assert refused(house, "echo", text="")[0] == "XENAPI_MISSING_PLUGIN"
 
 
+@pytest.mark.threat("T13")
 def test_a_folder_that_others_can_write_to_and_a_link_are_not_trusted(house: Door, folder: Path) -> None:
     (folder / "link").symlink_to(folder / "good")
     assert refused(house, "echo", "link")[0] == "XENAPI_MISSING_PLUGIN"

@@ -116,6 +116,7 @@ def test_a_message_is_an_event(door: Door) -> None:
 # --- secrets
 
 
+@pytest.mark.threat("T15")
 def test_a_secret_is_for_a_pool_operator_alone(door: Door) -> None:
     secret = door("secret.create", {"value": VALUE})
     assert door("secret.get_value", door("secret.get_by_uuid", secret.uuid)) == VALUE
@@ -127,6 +128,7 @@ def test_a_secret_is_for_a_pool_operator_alone(door: Door) -> None:
         assert door.refused(name, *params, session=admin)[0] == "RBAC_PERMISSION_DENIED"
 
 
+@pytest.mark.threat("T26")
 def test_a_secret_makes_no_event_and_no_line_of_the_log(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     secret = door("secret.create", {"value": VALUE, "surplus": VALUE})

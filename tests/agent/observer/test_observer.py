@@ -55,6 +55,7 @@ def theirs(door: Door, machine: FakeMachine) -> VM:
 # --- adoption
 
 
+@pytest.mark.fault("F5")
 def test_a_domain_of_others_is_adopted_whole(theirs: VM, door: Door, machine: FakeMachine) -> None:
     assert (theirs.name_label, theirs.power_state, theirs.domid, theirs.ours) == ("theirs", RUNNING, 5, False)
     assert (theirs.VCPUs_max, theirs.memory_static_max) == (2, GIB)
@@ -125,6 +126,7 @@ def test_what_is_there_at_the_start_is_adopted(machine: FakeMachine) -> None:
 # --- changes behind our back
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.parametrize(
     ("state", "domid"), [(PAUSED, 7), (HALTED, -1), (PowerState.SUSPENDED, -1)], ids=["paused", "halted", "suspended"]
 )
@@ -139,6 +141,7 @@ def test_a_state_changed_behind_our_back_is_noted(
     assert vm.resident_on is (door.observer.host if state is PAUSED else None)
 
 
+@pytest.mark.fault("F5")
 def test_a_domain_that_is_gone_is_a_halted_machine(door: Door, machine: FakeMachine) -> None:
     vm = door.vm()
     door("VM.start", vm, False)
@@ -162,6 +165,7 @@ def test_a_machine_of_others_follows_the_hypervisors_configuration(
     assert (theirs.HVM_boot_policy, theirs.HVM_boot_params["order"]) == ("BIOS order", "cd")
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.parametrize(
     "fields",
     [
@@ -211,6 +215,7 @@ def test_a_machine_of_others_that_is_changed_here_is_ours(theirs: VM, door: Door
     assert theirs.name_label == "mine now"
 
 
+@pytest.mark.fault("F5")
 def test_devices_plugged_behind_our_back_appear_and_go(door: Door, machine: FakeMachine) -> None:
     vm = door.vm()
     door("VM.start", vm, False)
@@ -295,6 +300,7 @@ def test_a_hypervisor_that_is_away_at_the_start_still_gives_host_and_pool(machin
         door.close()
 
 
+@pytest.mark.fault("F3")
 def test_a_hypervisor_that_goes_away_leaves_what_was_known(door: Door, machine: FakeMachine) -> None:
     vm = door.vm()
     door("VM.start", vm, False)
@@ -307,6 +313,7 @@ def test_a_hypervisor_that_goes_away_leaves_what_was_known(door: Door, machine: 
     assert door("VM.get_record", vm) is vm
 
 
+@pytest.mark.fault("F3")
 def test_after_a_lost_connection_everything_is_looked_at(door: Door, machine: FakeMachine) -> None:
     first, second = door.vm(), door.vm()
     for vm in (first, second):
@@ -508,6 +515,7 @@ def test_many_readers_cost_one_measurement(door: Door, machine: FakeMachine) -> 
     assert machine.meters.calls == ["read"]
 
 
+@pytest.mark.fault("F4")
 def test_meters_that_hang_leave_the_last_values(door: Door, machine: FakeMachine) -> None:
     metrics = door.observer.host.metrics
     assert door("host_metrics.get_memory_free", metrics) == 8 * GIB

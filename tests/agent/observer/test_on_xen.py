@@ -158,6 +158,7 @@ def test_a_machine_of_ours_that_xl_runs_is_out_of_reach_until_it_ends(vm: VM, do
 # --- reboots
 
 
+@pytest.mark.fault("F6")
 def test_a_machine_that_reboots_is_not_shown_as_halted(vm: VM, door: Door, machine: FakeMachine) -> None:
     before = vm.domid
     see(machine, vm, power_state=HALTED, domid=-1, in_transition=True)
@@ -169,6 +170,7 @@ def test_a_machine_that_reboots_is_not_shown_as_halted(vm: VM, door: Door, machi
     assert (vm.power_state, vm.domid) == (RUNNING, before + 1)
 
 
+@pytest.mark.fault("F6")
 def test_a_transition_that_ends_in_a_halt_is_a_halt(vm: VM, door: Door, machine: FakeMachine) -> None:
     see(machine, vm, power_state=HALTED, domid=-1, in_transition=True)
     look(door, machine, vm.uuid)

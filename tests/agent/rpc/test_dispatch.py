@@ -38,6 +38,7 @@ ANYBODY = [
 # --- names
 
 
+@pytest.mark.threat("T2")
 @pytest.mark.parametrize(
     "name",
     [
@@ -71,6 +72,7 @@ def test_a_name_that_is_not_in_the_table_does_not_exist(door: Door, name: str) -
     assert door.refused(name, session="no session") == ["MESSAGE_METHOD_UNKNOWN", name]
 
 
+@pytest.mark.threat("T2")
 def test_a_long_unknown_name_is_told_in_part(door: Door) -> None:
     assert door.refused("x" * 100_000) == ["MESSAGE_METHOD_UNKNOWN", "x" * 200]
 
@@ -233,6 +235,7 @@ def test_every_message_that_takes_an_object_refuses_a_dead_one(door: Door) -> No
 # --- sessions and roles
 
 
+@pytest.mark.threat("T1")
 @pytest.mark.parametrize("secret", ["", "nonsense", NULL, "OpaqueRef:" + "0" * 36])
 def test_a_session_that_never_was_is_refused(door: Door, secret: str) -> None:
     assert door.refused("VM.get_all", session=secret) == ["SESSION_INVALID", secret]
@@ -246,11 +249,13 @@ def test_a_session_that_is_no_text_is_refused(door: Door, secret: Any) -> None:
     assert refused.value.description == ["SESSION_INVALID", ""]
 
 
+@pytest.mark.threat("T1")
 def test_the_reference_of_a_session_opens_nothing(door: Door) -> None:
     reference = door.sessions.find(door.session).ref
     assert door.refused("VM.get_all", session=reference) == ["SESSION_INVALID", reference]
 
 
+@pytest.mark.threat("T1")
 def test_a_session_that_was_logged_out_is_refused(door: Door) -> None:
     secret = door.log_in(Role.POOL_ADMIN)
     assert door.send("VM.get_all", secret) == []
@@ -258,6 +263,7 @@ def test_a_session_that_was_logged_out_is_refused(door: Door) -> None:
     assert door.refused("VM.get_all", session=secret) == ["SESSION_INVALID", secret]
 
 
+@pytest.mark.threat("T1")
 def test_a_session_that_has_expired_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = door.log_in(Role.POOL_ADMIN)
     now = sessions_module.monotonic()  # type: ignore[attr-defined]
@@ -265,10 +271,12 @@ def test_a_session_that_has_expired_is_refused(door: Door, monkeypatch: pytest.M
     assert door.refused("VM.get_all", session=secret) == ["SESSION_INVALID", secret]
 
 
+@pytest.mark.threat("T1")
 def test_exactly_these_messages_need_no_session(door: Door) -> None:
     assert [name for name, message in door.site.api.messages.items() if message.role is None] == ANYBODY
 
 
+@pytest.mark.threat("T1")
 def test_every_other_message_needs_one(door: Door) -> None:
     wrong = {}
     for name, message in door.site.api.messages.items():
@@ -279,6 +287,7 @@ def test_every_other_message_needs_one(door: Door) -> None:
     assert wrong == {}
 
 
+@pytest.mark.threat("T15")
 @pytest.mark.parametrize("role", Role)
 def test_a_role_lets_pass_what_it_may_and_nothing_above(door: Door, role: Role) -> None:
     """Too many parameters stop every message right after the roles were looked at."""
@@ -307,6 +316,7 @@ def test_a_role_that_is_too_low_is_told_which_is_needed(door: Door) -> None:
     assert vm.power_state == "Halted"
 
 
+@pytest.mark.threat("T15")
 def test_every_getter_may_be_read_by_everybody_who_is_logged_in(door: Door) -> None:
     above = [
         name
@@ -316,6 +326,7 @@ def test_every_getter_may_be_read_by_everybody_who_is_logged_in(door: Door) -> N
     assert above == []
 
 
+@pytest.mark.threat("T15")
 def test_nothing_that_changes_a_machine_may_be_done_by_a_reader(door: Door) -> None:
     own = ("session", "event", "task")  # what concerns the caller alone
     low = [
@@ -359,6 +370,7 @@ def test_a_login_may_name_version_and_originator(guarded: Door) -> None:
     assert guarded.sessions.find(secret).originator == "a tool"
 
 
+@pytest.mark.threat("T17")
 @pytest.mark.parametrize(("user", "password"), [("ada", "wrong"), ("ada", ""), ("nobody", "s3cret"), ("", "")])
 def test_a_wrong_password_opens_nothing_and_does_not_say_what_was_wrong(
     guarded: Door, user: str, password: str, caplog: pytest.LogCaptureFixture

@@ -130,6 +130,7 @@ def test_what_is_no_json_is_a_parse_error(body: bytes) -> None:
     assert "result" not in answer
 
 
+@pytest.mark.threat("T4")
 def test_values_nest_64_deep() -> None:
     body = b'{"method":"a","id":1,"params":' + b"[" * 63 + b"]" * 63 + b"}"
     assert wire.decode(body).method == "a"

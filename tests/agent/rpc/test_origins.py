@@ -52,6 +52,7 @@ def allowed(response: http.client.HTTPResponse) -> str | None:
     return response.getheader("Access-Control-Allow-Origin")
 
 
+@pytest.mark.threat("T22")
 @pytest.mark.parametrize(("origins", "told"), [((PAGE,), PAGE), (("*",), "*"), (("https://a.example", PAGE), PAGE)])
 def test_a_page_that_is_named_may_ask_call_and_read(opened: Open, origins: tuple[str, ...], told: str) -> None:
     house = opened(*origins)
@@ -74,6 +75,7 @@ def test_a_page_that_is_named_may_ask_call_and_read(opened: Open, origins: tuple
     assert allowed(ask(house, "DELETE", "/", Origin=PAGE)) is None  # refused for its form, before anybody looks at it
 
 
+@pytest.mark.threat("T22")
 @pytest.mark.parametrize("origins", [(), ("https://a.example",)])
 @pytest.mark.parametrize("origin", [PAGE, "null", "https://a.example.evil.example", "https://A.example"])
 def test_no_other_page_may(opened: Open, origins: tuple[str, ...], origin: str) -> None:
@@ -84,5 +86,6 @@ def test_no_other_page_may(opened: Open, origins: tuple[str, ...], origin: str) 
     assert called.status == 200  # clients that are no browsers may send the header as well
 
 
+@pytest.mark.threat("T22")
 def test_who_is_no_page_is_told_nothing_of_it(opened: Open) -> None:
     assert allowed(ask(opened(PAGE), "POST", "/jsonrpc", CALL)) is None

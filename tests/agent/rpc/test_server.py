@@ -406,6 +406,7 @@ def test_what_is_no_xml_call_gets_a_fault(house: House, body: bytes) -> None:
     house.good()
 
 
+@pytest.mark.threat("T4")
 @pytest.mark.parametrize(
     "doctype",
     [
@@ -423,6 +424,7 @@ def test_a_document_type_is_a_bad_request(house: House, doctype: bytes) -> None:
     house.good()
 
 
+@pytest.mark.threat("T4")
 def test_an_external_entity_is_fetched_by_nobody(house: House) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as bait:
         bait.setblocking(False)
@@ -474,6 +476,7 @@ def test_a_bug_of_ours_is_a_500_and_the_server_lives(house: House, caplog: pytes
 # --- hostile framing
 
 
+@pytest.mark.threat("T5")
 @pytest.mark.parametrize(
     "request_",
     [
@@ -495,6 +498,7 @@ def test_a_body_of_more_than_4_mib_is_too_long(house: House, request_: bytes) ->
     house.good()
 
 
+@pytest.mark.threat("T5")
 @pytest.mark.parametrize(
     "head",
     [
@@ -519,6 +523,7 @@ def test_a_head_of_nearly_16_kib_is_fine(house: House) -> None:
 FIELDS = b"POST / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n"
 
 
+@pytest.mark.threat("T6")
 @pytest.mark.parametrize(
     "head",
     [
@@ -569,6 +574,7 @@ def test_a_doubtful_head_is_refused_and_the_connection_closed(house: House, head
     house.good()
 
 
+@pytest.mark.threat("T6")
 @pytest.mark.parametrize("chunks", [b"zz\r\n", b"-1\r\n\r\n", b"5\r\nhelloX\r\n", b"5\r\nhel\r\n0\r\n\r\n"])
 def test_a_body_in_faulty_chunks_is_refused(hasty: House, chunks: bytes) -> None:
     answer = hasty.talk(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", chunks)
@@ -579,6 +585,7 @@ def test_a_body_in_faulty_chunks_is_refused(hasty: House, chunks: bytes) -> None
     hasty.good()
 
 
+@pytest.mark.threat("T6")
 def test_what_follows_a_connect_is_not_read(house: House) -> None:
     answer = house.talk(b"CONNECT /console?uuid=x HTTP/1.0\r\n\r\n" + post(xml_call(value="smuggled")))
     assert status_of(answer) == 501
@@ -586,6 +593,7 @@ def test_what_follows_a_connect_is_not_read(house: House) -> None:
     assert not house.calls.callers
 
 
+@pytest.mark.threat("T6")
 def test_a_length_longer_than_the_body_swallows_no_other_request(house: House) -> None:
     with house.connect() as link:
         link.sendall(post(xml_call(), length=len(xml_call()) + 10))
@@ -595,6 +603,7 @@ def test_a_length_longer_than_the_body_swallows_no_other_request(house: House) -
     house.good()
 
 
+@pytest.mark.threat("T6")
 def test_a_length_shorter_than_the_body_makes_its_rest_no_call(hasty: House) -> None:
     answer = hasty.talk(post(b"<>" + xml_call(), length=0))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -605,6 +614,7 @@ def test_a_length_shorter_than_the_body_makes_its_rest_no_call(hasty: House) -> 
     hasty.good()
 
 
+@pytest.mark.threat("T5")
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "x-unknown"])
 def test_a_compressed_body_is_refused_unread(house: House, coding: str) -> None:
     bomb = gzip.compress(b"x" * 10_000_000)
@@ -625,11 +635,13 @@ def test_a_refusal_waits_its_turn_behind_earlier_calls(house: House) -> None:
 # --- slow and greedy clients
 
 
+@pytest.mark.threat("T7")
 def test_a_head_that_stalls_is_timed_out(hasty: House) -> None:
     assert status_of(hasty.talk(b"POST / HTTP/1.1\r\nHo")) == 408
     hasty.good()
 
 
+@pytest.mark.threat("T7")
 def test_a_head_that_trickles_is_timed_out(hasty: House) -> None:
     with hasty.connect() as link:
         link.settimeout(0.05)
@@ -646,6 +658,7 @@ def test_a_head_that_trickles_is_timed_out(hasty: House) -> None:
     hasty.good()
 
 
+@pytest.mark.threat("T7")
 def test_a_body_that_stalls_is_timed_out(hasty: House) -> None:
     assert status_of(hasty.talk(post(b"<methodCall>", length=1000))) == 408
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
@@ -653,6 +666,7 @@ def test_a_body_that_stalls_is_timed_out(hasty: House) -> None:
     hasty.good()
 
 
+@pytest.mark.threat("T7")
 def test_a_body_that_trickles_is_timed_out(hasty: House) -> None:
     with hasty.connect() as link:
         link.settimeout(0.05)
@@ -669,6 +683,7 @@ def test_a_body_that_trickles_is_timed_out(hasty: House) -> None:
     hasty.good()
 
 
+@pytest.mark.threat("T7")
 def test_a_connection_without_a_request_is_closed(hasty: House) -> None:
     assert hasty.talk() == b""
     hasty.good()
@@ -688,6 +703,7 @@ def test_a_connection_with_a_call_under_way_is_not_idle(hasty: House) -> None:
         assert b"released" in read_answer(link)[1]
 
 
+@pytest.mark.fault("F12")
 def test_a_client_that_does_not_read_is_dropped_and_delays_nobody(hasty: House, store: Store) -> None:
     with store.transaction():
         for number in range(2000):
@@ -702,6 +718,7 @@ def test_a_client_that_does_not_read_is_dropped_and_delays_nobody(hasty: House, 
         eventually(lambda: hasty.open_connections == 0, "the reader's disconnection")
 
 
+@pytest.mark.threat("T7")
 def test_connections_beyond_the_limit_are_turned_away(hasty: House) -> None:
     links = [hasty.connect() for _ in range(20)]
     eventually(lambda: hasty.open_connections == 20, "twenty connections")
@@ -713,6 +730,7 @@ def test_connections_beyond_the_limit_are_turned_away(hasty: House) -> None:
     hasty.good()
 
 
+@pytest.mark.threat("T5")
 def test_bodies_that_come_in_pieces_share_one_allowance(store: Store, tmp_path: Path) -> None:
     house = House(store, tmp_path, Limits(held_bytes=1_000_000, linger_seconds=0.1))
     try:
@@ -729,6 +747,7 @@ def test_bodies_that_come_in_pieces_share_one_allowance(store: Store, tmp_path: 
 # --- long polls
 
 
+@pytest.mark.fault("F11")
 def test_a_client_that_goes_away_frees_its_waiter(house: House) -> None:
     for _ in range(3):
         with house.connect() as link:
@@ -829,6 +848,7 @@ def starting(house: House, *urls: str, state: Path | None = None) -> Any:
     return house.run(main())
 
 
+@pytest.mark.threat("T24")
 def test_a_socket_file_is_for_owner_and_group(house: House) -> None:
     mode = house.socket_path.stat().st_mode
     assert stat.S_ISSOCK(mode)
@@ -895,6 +915,7 @@ def secure(house: House, tmp_path: Path) -> Iterator[int]:
     house.run(server.close(1.0))
 
 
+@pytest.mark.threat("T20")
 def test_a_first_start_makes_a_certificate_that_clients_can_trust(house: House, secure: int, tmp_path: Path) -> None:
     path = tmp_path / "server.pem"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -933,6 +954,7 @@ def house_link(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS)
 
 
+@pytest.mark.threat("T20")
 def test_what_is_older_than_tls_1_2_is_refused(house: House, secure: int) -> None:
     # A hello of TLS 1.1, written by hand since today's OpenSSL may not offer it any more.
     hello = b"\x03\x02" + b"r" * 32 + b"\0" + b"\0\x04\xc0\x13\xc0\x14" + b"\x01\0"
@@ -948,6 +970,7 @@ def test_what_is_older_than_tls_1_2_is_refused(house: House, secure: int) -> Non
     house.good()
 
 
+@pytest.mark.threat("T7")
 def test_a_handshake_that_is_not_finished_is_timed_out(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -967,6 +990,7 @@ def test_a_handshake_that_is_not_finished_is_timed_out(
 # --- the end
 
 
+@pytest.mark.fault("F2")
 def test_the_end_answers_calls_and_ends_who_waits(store: Store, tmp_path: Path) -> None:
     house = House(store, tmp_path)
     with house.connect() as waiting, house.connect() as calling, house.connect() as idle, house.connect() as slow:
@@ -990,6 +1014,7 @@ def test_the_end_answers_calls_and_ends_who_waits(store: Store, tmp_path: Path) 
         house.connect()
 
 
+@pytest.mark.fault("F2")
 def test_the_end_does_not_wait_longer_than_its_grace(store: Store, tmp_path: Path) -> None:
     house = House(store, tmp_path)
     with house.connect() as calling:

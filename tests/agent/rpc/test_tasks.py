@@ -312,6 +312,7 @@ def test_a_task_that_is_under_way_cannot_be_dropped(door: Door, machine: FakeMac
     assert not door.store.is_live(task)
 
 
+@pytest.mark.threat("T1", "T15")
 @pytest.mark.parametrize(
     ("name", "params"),
     [
@@ -339,6 +340,7 @@ def test_another_users_task_is_not_ones_own(door: Door, name: str, params: list[
         assert door.send("task.get_uuid", bob, task) == task.uuid
 
 
+@pytest.mark.threat("T15")
 @pytest.mark.parametrize("role", [Role.POOL_OPERATOR, Role.POOL_ADMIN])
 def test_an_operator_of_the_pool_may_cancel_anybodys_task(door: Door, role: Role) -> None:
     task: Task = door.send("task.create", door.log_in(Role.VM_ADMIN, "ada"), "upload", "")
@@ -403,6 +405,7 @@ def test_no_more_than_so_many_are_under_way_at_once(
     assert door.ended(door("Async.VM.pause", vm)).status == "success"
 
 
+@pytest.mark.fault("F1")
 def test_what_was_under_way_when_the_agent_was_killed_is_a_failure(machine: FakeMachine, tmp_path: Path) -> None:
     file = tmp_path / "journal.db"
     door = Door(machine.ports(), file)

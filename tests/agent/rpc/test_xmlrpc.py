@@ -123,6 +123,7 @@ def test_a_foreign_encoding_is_taken_where_all_is_ascii() -> None:
         wire.decode(head + call("<value>é</value>"))
 
 
+@pytest.mark.threat("T4")
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -190,6 +191,7 @@ def test_what_is_no_call_is_refused_with_the_reason(body: bytes, reason: str) ->
     assert len(str(refused.value)) < 200
 
 
+@pytest.mark.threat("T4")
 @pytest.mark.parametrize(
     "doctype",
     [
@@ -224,6 +226,7 @@ def test_values_nest_64_deep_and_no_deeper() -> None:
         wire.decode(_nested(65))
 
 
+@pytest.mark.threat("T4")
 def test_200000_levels_are_refused_at_the_65th() -> None:
     with pytest.raises(wire.Malformed, match="nest deeper than 64"):
         wire.decode(_nested(200_000))
@@ -233,6 +236,7 @@ def test_200000_levels_are_refused_at_the_65th() -> None:
         wire.decode(b"<methodCall>" * 200_000)
 
 
+@pytest.mark.threat("T4")
 def test_a_call_of_too_many_values_is_refused() -> None:
     values = "<value/>" * wire.VALUES_MAX
     with pytest.raises(wire.Malformed, match="more than 100000 values"):
@@ -442,11 +446,13 @@ def test_a_loose_object_is_written_as_it_is_now(classes: Mapping[str, type[Entit
     assert b"two" in wire.record(vm)
 
 
+@pytest.mark.threat("T11")
 @given(CARRIED, CARRIED)
 def test_all_text_that_xml_carries_comes_back(key: str, value: str) -> None:
     assert parsed(Map(String(), String()), {key: value}) == {key: value}
 
 
+@pytest.mark.threat("T11")
 @given(st.text(max_size=30))
 def test_no_text_makes_an_answer_that_cannot_be_parsed(text: str) -> None:
     for document in (wire.failure(["CODE", text]), wire.fault(text)):

@@ -44,12 +44,15 @@ def test_a_reader_who_knows_all_gets_nothing(network: Network) -> None:
     assert changes.since(1) == []
 
 
+@pytest.mark.fault("F15")
 def test_a_reader_on_the_edge_of_the_ring_gets_all_of_it(network: Network) -> None:
     changes = Changes(size=4)
     changes.publish([(MOD, network)] * 6)
     assert numbers(changes, 2) == [3, 4, 5, 6]
 
 
+@pytest.mark.fault("F15")
+@pytest.mark.threat("T25")
 def test_a_reader_fallen_off_the_ring_is_told(network: Network) -> None:
     changes = Changes(size=4)
     changes.publish([(MOD, network)] * 6)
@@ -73,6 +76,7 @@ def test_watchers_are_called_once_a_batch_and_find_it_published(network: Network
     assert seen == [2, 3]
 
 
+@pytest.mark.fault("F15")
 def test_many_publishers_leave_no_gap(network: Network) -> None:
     changes = Changes()
 

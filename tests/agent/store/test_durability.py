@@ -57,6 +57,7 @@ def change_much(lab: Lab, added: Network) -> None:
         lab.store.add(added)
 
 
+@pytest.mark.fault("F8")
 def test_what_cannot_be_kept_is_undone_and_told(lab: Lab, disk: FullDisk, caplog: pytest.LogCaptureFixture) -> None:
     added = Network(name_label="lost")
     with pytest.raises(InternalError) as told:
@@ -68,6 +69,7 @@ def test_what_cannot_be_kept_is_undone_and_told(lab: Lab, disk: FullDisk, caplog
     assert not lab.store.is_live(added)
 
 
+@pytest.mark.fault("F8")
 def test_writes_work_again_when_the_disk_recovers(lab: Lab, disk: FullDisk) -> None:
     with pytest.raises(InternalError), lab.store.transaction():
         lab.vm.name_label = "lost"
@@ -125,6 +127,7 @@ def test_what_was_lost_is_not_there_after_a_kill(open_store: Open, file: Path, m
     assert (again.name_label, again.name_description) == ("web", "kept")
 
 
+@pytest.mark.fault("F8")
 def test_sqlite_itself_refusing_is_undone_and_told(open_store: Open, file: Path) -> None:
     lab = furnish(open_store())
     connection = lab.store._journal._connection

@@ -59,6 +59,7 @@ def test_all_that_was_acknowledged_is_there_after_reopening(open_store: Open, cl
     assert again.get(VIF, closed.vif.ref).network is again.get(Network, closed.network.ref)
 
 
+@pytest.mark.fault("F7")
 def test_all_that_was_acknowledged_is_there_after_a_kill(open_store: Open, file: Path) -> None:
     lab = furnish(open_store())
     with lab.store.transaction():
@@ -93,6 +94,7 @@ def test_every_kind_of_value_survives(open_store: Open) -> None:
     assert type(again.actions_after_crash) is OnCrash
 
 
+@pytest.mark.fault("F7")
 def test_what_the_hypervisor_owns_is_not_kept(open_store: Open) -> None:
     lab = furnish(open_store())
     with lab.store.transaction():
@@ -214,6 +216,7 @@ def test_a_value_of_another_type_is_named_and_becomes_the_default(
     assert xmlrpc.record(again)
 
 
+@pytest.mark.fault("F9")
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe"])
 def test_a_record_that_cannot_be_read_is_named_and_left_out(
     open_store: Open, closed: Lab, file: Path, caplog: pytest.LogCaptureFixture, data: bytes
@@ -265,6 +268,7 @@ def test_a_lost_machine_takes_its_devices_along(open_store: Open, closed: Lab, f
     assert again.get(VDI, closed.vdi.ref).VBDs == ()
 
 
+@pytest.mark.fault("F9")
 def test_a_newer_format_is_refused_with_what_to_do(open_store: Open, closed: Lab, file: Path) -> None:
     tamper(file, "PRAGMA user_version=2")
     with pytest.raises(JournalError) as refused:
@@ -275,6 +279,7 @@ def test_a_newer_format_is_refused_with_what_to_do(open_store: Open, closed: Lab
     )
 
 
+@pytest.mark.fault("F9")
 def test_a_file_that_is_no_journal_is_refused_by_name(file: Path) -> None:
     file.write_bytes(b"a letter to my aunt, longer than a header. " * 10)
     with pytest.raises(JournalError, match=f"{file} cannot be used as the journal: file is not a database"):
