@@ -4,6 +4,7 @@
 #   make test    everything that must hold: lint, format, types, tests
 #   make install     the agent as a service of this host; make uninstall takes it away (docs/install.md)
 #   make deb     a Debian package, in build/; make test-deb tries it in a folder with a Debian in it
+#   make fuzz    SECONDS=60 of making inputs up that might break the front door; those that do are kept in var/fuzz
 #   make bench   the measurements
 #   make man     manual pages and shell completions, below build/share
 #   make test-clients  the clients that people have, each doing its main job (docs/clients)
@@ -13,6 +14,7 @@
 
 PYTHON ?= python3
 PORT ?= 8086
+SECONDS ?= 60
 # System packages: libvirt to build against and to run, disk images, and what Debian splits off its Python.
 # Elsewhere than on Debian, or with these from another source: make PACKAGES= ...
 PACKAGES ?= libvirt-dev pkg-config gcc python3-dev python3-venv libvirt-daemon libvirt-clients qemu-utils
@@ -22,7 +24,7 @@ INSTALLED := .venv/.installed
 AGENT := $(BIN)/xen-host-agent
 URL := http://127.0.0.1:$(PORT)
 
-.PHONY: venv run test test-xen bench man clean
+.PHONY: venv run test test-xen fuzz bench man clean
 
 venv: $(INSTALLED)
 
@@ -80,6 +82,12 @@ test-xen: venv
 # At the places that they have below /usr/share.
 man: venv
 	$(BIN)/python -m agent.manual docs/config.toml build/share
+
+# What was found to reach new code is kept too, so that the next run, be it of hours, goes on from there.
+fuzz: venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@mkdir -p var/fuzz/corpus
+	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS) -artifact_prefix=var/fuzz/ var/fuzz/corpus
 
 bench: venv
 	$(BIN)/python -m benchmarks
