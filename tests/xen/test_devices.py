@@ -119,19 +119,38 @@ def test_weight_and_cap_reach_the_scheduler_at_once(machine: Machine) -> None:
     machine.api.VM.set_VCPUs_params(machine.vm, {})
 
 
+def a_medium(machine: Machine) -> str:
+    """A VDI that begins with a word."""
+    record = {"name_label": "a CD", "SR": machine.workshop.SR, "virtual_size": str(2 * MIB), "type": "user"}
+    vdi = str(machine.api.VDI.create(record))
+    machine.dom0.run(f"echo first | dd of={machine.api.VDI.get_location(vdi)} conv=notrunc status=none")
+    return vdi
+
+
+def drive_of(machine: Machine) -> str:
+    [drive] = [vbd for vbd in machine.api.VM.get_VBDs(machine.vm) if machine.api.VBD.get_type(vbd) == "CD"]
+    return str(drive)
+
+
 @operation("insert and eject a CD")
 def test_a_medium_comes_to_a_running_guest_and_goes(machine: Machine) -> None:
-    """A PV or PVH guest has no drive: for it the medium comes and goes as a disk."""
-    api = machine.api
-    [drive] = [vbd for vbd in api.VM.get_VBDs(machine.vm) if api.VBD.get_type(vbd) == "CD"]
-    record = {"name_label": "a CD", "SR": machine.workshop.SR, "virtual_size": str(2 * MIB), "type": "user"}
-    vdi = api.VDI.create(record)
-    machine.dom0.run(f"echo first | dd of={api.VDI.get_location(vdi)} conv=notrunc status=none")
-    seen = "sr0" if machine.kind == "hvm" else "xvdd"
+    api, drive, vdi = machine.api, drive_of(machine), a_medium(machine)
     api.VBD.insert(drive, vdi)
     assert not api.VBD.get_empty(drive)
-    wait_until(lambda: machine.run(f"content {seen}", check=False).strip() == "first", "the guest reads the medium")
+    wait_until(lambda: machine.run("content sr0", check=False).strip() == "first", "the guest reads the medium")
     api.VBD.eject(drive)
     assert api.VBD.get_empty(drive)
-    wait_until(lambda: machine.run(f"content {seen}", check=False).strip() == "", "the guest's drive is empty")
+    wait_until(lambda: machine.run("content sr0", check=False).strip() == "", "the guest's drive is empty")
+    api.VDI.destroy(vdi)
+
+
+@refusal("insert and eject a CD")
+def test_a_medium_that_qemu_does_not_serve_is_not_shown_as_inserted(machine: Machine) -> None:
+    """libvirt says that it is there. A QEMU that serves it makes this fail, and README's table with it."""
+    api, drive, vdi = machine.api, drive_of(machine), a_medium(machine)
+    with pytest.raises(XenAPI.Failure, match="read-only") as refused:
+        api.VBD.insert(drive, vdi)
+    assert refused.value.details[0] == "OPERATION_NOT_ALLOWED"
+    assert api.VBD.get_empty(drive)
+    assert "xvdd" not in machine.dom0.run(f"virsh -c xen:///system domblklist {machine.uuid}").stdout
     api.VDI.destroy(vdi)

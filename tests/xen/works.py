@@ -16,6 +16,7 @@ KINDS = ("pv", "pvh", "hvm")
 OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "create, start": {},
     "start paused, unpause": {},
+    "start with all disks or not at all": {},
     "pause, unpause": {},
     "suspend to disk, resume": {},
     "clean shutdown": {},
@@ -28,15 +29,15 @@ OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "crash: restart": {},
     "crash: preserve": {},
     "crash: coredump, then destroy or restart": {},
-    "boot by pygrub": {
-        "pvh": "a boot loader of the host is for PV guests",
-        "hvm": "a boot loader of the host is for PV guests",
-    },
+    "boot by pygrub": {"hvm": "its firmware boots it"},
     "console text": {},
     "VNC": {"pv": "has no graphics", "pvh": "has no graphics"},
     "plug and unplug a disk": {},
     "plug and unplug a card": {},
-    "insert and eject a CD": {},
+    "insert and eject a CD": {
+        "pv": "it has no drive, and QEMU 7.2 serves no file read-only",
+        "pvh": "it has no drive, and QEMU 7.2 serves no file read-only",
+    },
     "add a VCPU": {},
     "take a VCPU": {"hvm": "the guest is asked and may keep it"},
     "memory by ballooning": {},
