@@ -278,14 +278,15 @@ class FolderDisks(Pools):
             def _same(size: int) -> bool:
                 return size == source.virtual_size
 
-            for attempt in range(ATTEMPTS):
-                try:
-                    with file_call(target.SR, target, size, free):
-                        return self._made(target, folder, format, "copy", make)
-                except Written:
-                    if attempt == ATTEMPTS - 1:
-                        raise VdiInUse(source, "copy") from None
-        raise AssertionError("unreachable")
+            with file_call(target.SR, target, size, free):
+                return self._copied(source, target, folder, format, make)
+
+    def _copied(self, source: VDI, target: VDI, folder: Folder, format: str, make: Callable[[str], None]) -> SeenVolume:
+        """A file made by `make`, which is tried again while somebody writes to the source, and then VDI_IN_USE."""
+        for _ in range(ATTEMPTS):
+            with suppress(Written):
+                return self._made(target, folder, format, "copy", make)
+        raise VdiInUse(source, "copy")
 
     def _convert(
         self,

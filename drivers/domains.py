@@ -637,7 +637,15 @@ class LibvirtDomains:
             raise
 
     def _attach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
-        domain.attachDeviceFlags(_text(device), LIVE)
+        try:
+            domain.attachDeviceFlags(_text(device), LIVE)
+        except libvirt.libvirtError as error:
+            # Xen driver, libvirt 9.0.0: 1 "libxenlight failed to attach disk 'xvdb'".
+            file = device.tag == "disk" and device.find("driver[@name='qemu']") is not None
+            if file and error.get_error_code() == libvirt.VIR_ERR_INTERNAL_ERROR and domain.isActive():
+                why = "it takes QEMU, which Xen does not run for a PV or PVH guest that began without such a disk"
+                raise OperationNotAllowed(f"{error.get_error_message()}: {why}") from error
+            raise
 
     def _detach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
         domain.detachDeviceFlags(_text(device), LIVE)

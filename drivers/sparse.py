@@ -263,9 +263,14 @@ def share(source: int, target: int) -> bool:
     return True
 
 
-def state(descriptor: int) -> tuple[int, int]:
-    """What differs once the file was written to again."""
+def state(descriptor: int) -> tuple[int, ...]:
+    """What differs once the file or device was written to again."""
     status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        # udev sets a device's time whenever it looks at it, so what the kernel counts is told: writes and discards.
+        major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+        counted = Path(f"/sys/dev/block/{major}:{minor}/stat").read_text().split()
+        return tuple(int(counted[column]) for column in (4, 6, 11, 13) if column < len(counted))
     if time.time_ns() - status.st_mtime_ns < TICK_SECONDS * 1e9:
         # It was written to just now: a write within the same tick of the file system's clock would not be told apart.
         time.sleep(TICK_SECONDS)

@@ -260,7 +260,7 @@ class LibvirtStorage(FolderDisks):
                 def make(name: str) -> None:
                     self.write_image(chain, folder, name, format, size, progress)
 
-                return self._made(target, folder, format, "copy", make)
+                return self._copied(source, target, folder, format, make)
 
     def _open_layers(self, source: VDI, origin: Place, opened: ExitStack) -> list[Layer]:
         """The open images of a disk, itself first."""

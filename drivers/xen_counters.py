@@ -109,6 +109,9 @@ class XenCounters:
         found = {}
         for entry in entries:
             own = [vcpu for vcpu in vcpus if vcpu.domid == entry.domid]
+            if vcpus and not own:
+                # It ended since the census, whose ever it was.
+                continue
             disks, disks_at = self._disks(entry.domid)
             key = (entry.uuid, entry.domid)
             ends = {

@@ -250,6 +250,15 @@ class FakeDomain:
                 return device
         return None
 
+    def _require_qemu(self, disk: etree._Element) -> None:
+        """Xen 4.17 runs the QEMU that serves files only for a guest that is HVM or began with such a disk."""
+        assert self.started_with is not None
+        if self.started_with.findtext("os/type") == "hvm" or disk.find("driver[@name='qemu']") is None:
+            return
+        if self.started_with.find("devices/disk/driver[@name='qemu']") is None:
+            words = f"internal error: libxenlight failed to attach disk '{disk.find('target').get('dev')}'"  # type: ignore[union-attr]
+            raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
+
     def attachDeviceFlags(self, text: str, flags: int = 0) -> int:
         device = etree.fromstring(text)
         devices = self._require_running().find("devices")
@@ -262,6 +271,8 @@ class FakeDomain:
             raise error(libvirt.VIR_ERR_INVALID_ARG, "invalid argument: network device already exists")
         if device.tag == "disk" and device.find("target").get("bus") != "xen":  # type: ignore[union-attr]
             raise error(libvirt.VIR_ERR_OPERATION_UNSUPPORTED, "disk bus 'ide' cannot be hotplugged.", LIBXL)
+        if device.tag == "disk":
+            self._require_qemu(device)
         if device.tag == "hostdev":
             self._prepare([device])
             self._require_pci_bus(device)

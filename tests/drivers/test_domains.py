@@ -327,7 +327,7 @@ def test_a_disk_that_the_guest_keeps_is_rejected_with_libvirts_words(
     domains: LibvirtDomains, machines: Machines, xen: FakeXen
 ) -> None:
     vm, _ = running(domains, machines, xen)
-    disk = machines.disk(vm, "1", "/srv/b.raw")
+    disk = machines.disk(vm, "1", "/dev/group/b")
     domains.plug_vbd(disk)
     xen.guests_keep_devices = True
     with pytest.raises(DeviceDetachRejected) as refusal:
@@ -481,7 +481,7 @@ def test_a_device_that_came_meanwhile_is_attached_already(
     domains: LibvirtDomains, machines: Machines, xen: FakeXen
 ) -> None:
     vm, domain = running(domains, machines, xen)
-    disk, card = machines.disk(vm, "1", "/srv/b.raw"), machines.card(vm, "0")
+    disk, card = machines.disk(vm, "1", "/dev/group/b"), machines.card(vm, "0")
 
     def late(text: str, flags: int) -> int:
         FakeDomain.attachDeviceFlags(domain, text, flags)

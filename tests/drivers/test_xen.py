@@ -352,7 +352,17 @@ def test_a_machine_that_cannot_go_on_with_all_disks_keeps_its_memory(host: Host,
 
 
 def test_a_disk_that_qemu_does_not_serve_is_not_plugged(host: Host, machines: Machines) -> None:
+    vm = machines.vm("disks")
+    machines.disk(vm, "xvda", "/srv/disks/a.raw")
+    host.domains.start(vm, False)
     host.back_ends.require_taken.side_effect = UNSERVED
     with pytest.raises(OperationNotAllowed, match="xvda"):
+        host.domains.plug_vbd(machines.disk(vm, "xvdb", "/srv/disks/b.raw"))
+    assert [disk.target for disk in host.look(vm.uuid).disks] == ["xvda"]
+
+
+def test_a_file_is_not_plugged_where_no_qemu_runs_and_a_device_is(host: Host, machines: Machines) -> None:
+    with pytest.raises(OperationNotAllowed, match="it takes QEMU"):
         host.domains.plug_vbd(machines.disk(host.vm, "xvda", "/srv/disks/a.raw"))
-    assert host.look().disks == ()
+    host.domains.plug_vbd(machines.disk(host.vm, "xvdb", "/dev/group/volume"))
+    assert [disk.target for disk in host.look().disks] == ["xvdb"]

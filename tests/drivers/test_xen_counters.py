@@ -180,3 +180,11 @@ def test_xl_is_not_run_where_libvirt_knows_all(host: Host) -> None:
     host.census.last = {**host.census.last, OTHER: xl_domain(OTHER, 9, "---s--")}
     assert host.counters.beyond({WEB}, {}) == {}
     host.xl.vcpus.assert_not_called()
+
+
+def test_a_domain_that_ended_since_the_census_is_not_counted(host: Host) -> None:
+    host.census.last = {**host.census.last, OTHER: xl_domain(OTHER, 9)}
+    host.xl.vcpus.return_value = [XlVcpu(0, 0, 0, "r--", 9.0)]
+    assert host.counters.beyond({WEB}, {}) == {}
+    host.xl.vcpus.return_value = []
+    assert host.counters.beyond({WEB}, {}).keys() == {(OTHER, 9)}, "xl told nothing"
