@@ -45,43 +45,23 @@ OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "limit a card's rate": {},
 }
 
-SEEN: Mapping[str, Collection[str]] = {
-    "pv": [
-        "create, start",
-        "start paused, unpause",
-        "pause, unpause",
-        "suspend to disk, resume",
-        "clean shutdown",
-        "clean reboot",
-        "hard shutdown",
-        "hard reboot",
-        "reboot from inside",
-        "power off from inside",
-        "crash: destroy",
-        "crash: restart",
-        "crash: preserve",
-        "crash: coredump, then destroy or restart",
-        "boot by pygrub",
-        "console text",
-        "VNC",
-        "plug and unplug a disk",
-        "plug and unplug a card",
-        "add a VCPU",
-        "take a VCPU",
-        "memory by ballooning",
-        "weight and cap",
-        "limit a card's rate",
-    ],
-    "pvh": [],
-    "hvm": [
-        "create, start",
-        "start paused, unpause",
-        "pause, unpause",
-        "suspend to disk, resume",
-        "VNC",
-    ],
-}
-"""The cells whose test has passed; README says that the others were not seen yet. When all are here, it goes."""
+NOT_SEEN: Collection[str] = (
+    "console text",
+    "crash: destroy",
+    "crash: preserve",
+    "crash: coredump, then destroy or restart",
+    "boot by pygrub",
+    "start with all disks or not at all",
+    "plug and unplug a disk",
+    "plug and unplug a card",
+    "insert and eject a CD",
+    "add a VCPU",
+    "take a VCPU",
+    "memory by ballooning",
+    "weight and cap",
+    "limit a card's rate",
+)
+"""What of an HVM guest no test has been seen to pass yet, and README says so; when nothing is here, it goes."""
 
 WORKING: set[str] = set()
 """The operations that a test shows working."""
@@ -109,6 +89,6 @@ def table() -> Sequence[str]:
 
 
 def _cell(name: str, kind: str) -> str:
-    if name not in SEEN[kind]:
+    if kind == "hvm" and name in NOT_SEEN:
         return "not seen yet"
     return f"no: {OPERATIONS[name][kind]}" if kind in OPERATIONS[name] else "yes"
