@@ -11,6 +11,7 @@ from agent.archives import Archives
 from agent.errors import TaskCancelled
 from agent.holds import Holds
 from agent.lanes import Lanes
+from agent.logins import Caller, Logins
 from agent.model.api import Api
 from agent.model.entity import Entity
 from agent.model.where import compile_where
@@ -41,6 +42,7 @@ class Site:
     sessions: Sessions
     users: Users
     version: str
+    logins: Logins = field(default_factory=Logins)
     holds: Holds = field(default_factory=Holds)
     archives: Archives = field(default_factory=Archives)
     plugins: Plugins = field(default_factory=Plugins)
@@ -57,8 +59,8 @@ class Call:
     session: Session | None = None
     secret: str = ""
     """What the client presented as its session."""
-    peer: str = ""
-    """Where it comes from, for the log: an address, or the user at the other end of a Unix socket."""
+    caller: Caller = field(default=Caller(""))
+    """Where it comes from."""
     task: Task | None = field(default=None)
 
     @property

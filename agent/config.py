@@ -8,6 +8,7 @@ give replaces what the file says, in this order, and is checked alike.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import os
 import re
@@ -19,11 +20,14 @@ from urllib.parse import urlsplit
 
 from agent import config_sources
 from agent.config_sources import Given, Unreadable
+from agent.logins import MODES, Logins, parse_roles
+from agent.pam import Pam
 
 DEFAULT_PATH = Path("/etc/xen-host-agent/config.toml")
 DEFAULT_STATE = Path("/var/lib/xen-host-agent")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 DESTROY_RULES = ("strict", "xapi")
+PLAIN_HTTP = ("loopback", "anywhere")
 
 
 class ConfigError(Exception):
@@ -84,6 +88,20 @@ def _origins(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _roles(value: object) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError('it must be a list of texts such as "ada = vm-admin"')
+    given = tuple(_text(item) for item in value)
+    parse_roles(given)
+    return given
+
+
+def _service(value: object) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", _text(value)):
+        raise ValueError(f"{value!r} is no service of PAM; xen-host-agent is")
+    return str(value)
+
+
 def _one_of(words: Sequence[str]) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in words:
@@ -132,12 +150,30 @@ class Config:
     """A session not used for so long is over."""
     login_delay_seconds: int = field(default=5, metadata=_key("limits.login_delay_seconds", _number(0, 60), live=True))
     """What a wrong password costs the one who guessed."""
+    failed_logins: int = field(default=30, metadata=_key("limits.failed_logins", _number(0, 100000), live=True))
+    """Wrong passwords in a row, by address and by user, before it has to be waited; 0: any number."""
+    auth_mode: str = field(default="users", metadata=_key("auth.mode", _one_of(MODES), live=True))
+    """``users``: the agent's own file; ``pam``: the accounts of this host; ``none``: the kernel's word."""
+    auth_roles: tuple[str, ...] = field(default=(), metadata=_key("auth.roles", _roles, live=True))
+    """The roles of this host's accounts, as ``name=role``, ``@group=role`` and ``*=role``."""
+    auth_certificates: tuple[str, ...] = field(default=(), metadata=_key("auth.certificates", _roles, live=True))
+    """The roles of clients by a name in their certificate, as ``name=role``."""
+    pam_service: str = field(default="xen-host-agent", metadata=_key("auth.pam_service", _service, live=True))
+    """The service of PAM."""
+    pam_folder: Path | None = field(default=None, metadata=_key("auth.pam_folder", _path_or_none, live=True))
+    """Where its file is; None: where those of this host are."""
+    pam_seconds: int = field(default=15, metadata=_key("auth.pam_timeout_seconds", _number(1, 300), live=True))
+    """How long PAM may take for one password."""
     workers: int = field(default=32, metadata=_key("limits.workers", _number(1, 1024)))
     """How many calls may be busy with the hypervisor at the same time."""
     certificate: Path | None = field(default=None, metadata=_key("tls.certificate", _path_or_none, live=True))
     """PEM file of the certificate and those it is signed by; None: ``server.pem`` of the state, made where missing."""
     certificate_key: Path | None = field(default=None, metadata=_key("tls.key", _path_or_none, live=True))
     """PEM file of its private key; None: the key is in the file of the certificate."""
+    client_authority: Path | None = field(default=None, metadata=_key("tls.client_authority", _path_or_none, live=True))
+    """PEM file of who signs the certificates of clients; None: clients show none."""
+    plain_http: str = field(default="loopback", metadata=_key("tls.plain_http", _one_of(PLAIN_HTTP)))
+    """Where http, without TLS, may be listened on."""
     plugins: Path | None = field(default=None, metadata=_key("plugins.folder", _path_or_none, live=True))
     """The folder of the programs that host.call_plugin runs; None: there are none."""
     extensions: Path | None = field(default=None, metadata=_key("plugins.extensions", _path_or_none, live=True))
@@ -149,6 +185,16 @@ class Config:
     backups: Path | None = field(default=None, metadata=_key("backup.folder", _path_or_none, live=True))
     """The folder of the daily copies; None: ``backups`` of the state."""
     log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS), live=True))
+
+    @property
+    def logins(self) -> Logins:
+        """The rules of who may log in."""
+        return Logins(
+            self.auth_mode,
+            parse_roles(self.auth_roles),
+            parse_roles(self.auth_certificates),
+            Pam(self.pam_service, self.pam_seconds, self.pam_folder),
+        )
 
     @property
     def journal_path(self) -> Path:
@@ -217,9 +263,46 @@ def load(path: Path | None, options: Mapping[str, object] | None = None) -> Conf
             values[known[item.name].name] = known[item.name].metadata["check"](item.value)
         except ValueError as error:
             faults.append(f"{item.where}: {item.name}: {error}")
+    made = Config(**values) if not faults else Config()
+    if not faults:
+        places = {item.name: item.where for item in given}
+        faults = [f"{places.get(name, 'the defaults')}: {name}: {reason}" for name, reason in _at_odds(made)]
     if faults:
         raise ConfigError("\n".join(faults))
-    return Config(**values)
+    return made
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address of a listener is within this host, as far as it can be told without looking names up."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return url.startswith("unix:") or host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # another name
+        return False
+
+
+def refused_listener(url: str, *, plain_http: str, auth_mode: str) -> str:
+    """Why an agent may not listen there; empty if it may."""
+    if is_loopback(url):
+        return ""
+    if auth_mode == "none":
+        return f'{url} is open to other hosts, and auth.mode = "none" trusts who is on this one; name 127.0.0.1'
+    if url.startswith("http:") and plain_http != "anywhere":
+        return (
+            f"{url} lets passwords and sessions cross the network in clear: use https there, or say "
+            'tls.plain_http = "anywhere"'
+        )
+    return ""
+
+
+def _at_odds(made: Config) -> Iterator[tuple[str, str]]:
+    """The keys that do not go together with others, and why not."""
+    for url in made.listen:
+        reason = refused_listener(url, plain_http=made.plain_http, auth_mode=made.auth_mode)
+        if reason:
+            yield "listen", reason
+    if made.auth_certificates and made.client_authority is None:
+        yield "auth.certificates", "tls.client_authority must name who signs them"
 
 
 def reloaded(now: Config, fresh: Config) -> tuple[Config, list[str], list[str]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import ipaddress
 import logging
 import os
 import signal
@@ -21,7 +20,6 @@ from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import uvloop
 
@@ -37,6 +35,7 @@ from agent.http.blobs import Blobs
 from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
+from agent.logins import By
 from agent.messages import blob
 from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
@@ -145,8 +144,10 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     blob.link(store)
     sessions = Sessions(store, idle_seconds=settings.session_idle_seconds)
     users = Users(settings.users_path)
-    if not users.accounts():
+    if settings.auth_mode == By.USERS and not users.accounts():
         log.warning("nobody can log in yet: add a user with 'xen-host-agent user add NAME'")
+    if settings.auth_mode == By.PAM and not settings.logins.pam.installed:
+        log.warning("nobody can log in: PAM has no service %s", settings.pam_service)
     plugins = Plugins(settings.plugins, settings.extensions, settings.plugin_seconds)
     archives = Archives()
     archives.open(settings.numbers_path)
@@ -161,6 +162,7 @@ def _open(settings: Config, opened: ExitStack) -> Site:
         sessions,
         users,
         __version__,
+        logins=settings.logins,
         archives=archives,
         plugins=plugins,
         certificate=certificate,
@@ -180,7 +182,9 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
         loop.add_signal_handler(number, end)
     tasks = Tasks(site)
     tasks.recover()
-    dispatch = Dispatch(site, tasks, login_delay_seconds=settings.login_delay_seconds)
+    dispatch = Dispatch(
+        site, tasks, login_delay_seconds=settings.login_delay_seconds, failed_logins=settings.failed_logins
+    )
     transfers = Transfers(site, tasks, dispatch)
     blobs = Blobs(settings.state / "blobs")
     server = Server(
@@ -198,7 +202,8 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
     house.every(SWEEP_SECONDS, "files of binary pieces", lambda: blobs.sweep(site.store))
     watchdog = _watchdog(site, house)
     try:
-        urls = await server.start(settings.listen, systemd.passed_sockets(os.environ))
+        admit = partial(config.refused_listener, plain_http=settings.plain_http, auth_mode=settings.auth_mode)
+        urls = await server.start(settings.listen, systemd.passed_sockets(os.environ), admit)
         await asyncio.wrap_future(site.lanes.beside(site.observer.listens, urls))
         await asyncio.wrap_future(site.lanes.beside(_note_certificate, site, server))
         for url in urls:
@@ -223,6 +228,8 @@ def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> 
     site.store.cascade = settings.destroy == "xapi"
     site.sessions.idle_seconds = settings.session_idle_seconds
     dispatch.login_delay_seconds = settings.login_delay_seconds
+    dispatch.throttle.size = settings.failed_logins
+    site.logins.follow(settings.logins)
     plugins = site.plugins
     plugins.plugins, plugins.extensions, plugins.timeout_seconds = (
         settings.plugins,
@@ -242,7 +249,8 @@ def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(COPY_SECONDS, "the daily copy of the state", lambda: archive.daily(reload.settings, datetime.now(UTC)))
-    house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site))
+    house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site, (By.USERS, By.CERTIFICATE)))
+    house.every(SWEEP_SECONDS, "sessions of removed accounts", lambda: _revoke(site, (By.PAM, By.PEER)))
 
     def follow_certificate() -> None:
         if server.tls is not None and server.tls.replaced():
@@ -268,9 +276,9 @@ def _take_certificate(tls: Tls) -> None:
         log.info("the certificate was replaced: %s", tls.path)
 
 
-def _revoke(site: Site) -> None:
-    """End the sessions of users who were removed or have another role now."""
-    ended = site.sessions.revoke({account.name: account.role for account in site.users.accounts().values()})
+def _revoke(site: Site, kinds: tuple[By, ...]) -> None:
+    """End the sessions of users who might not log in any more or have another role now, by what vouched for them."""
+    ended = site.sessions.revoke(partial(site.logins.role_now, site.users), kinds)
     if ended:
         log.info("%d sessions were ended: their users were removed, or have another role now", ended)
 
@@ -301,10 +309,5 @@ def _limit_the_end() -> None:
 def _warn_of_open_doors(urls: Sequence[str]) -> None:
     """Passwords travel in clear over http, which is fine within this host only."""
     for url in urls:
-        host = urlsplit(url).hostname or ""
-        try:
-            local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-        except ValueError:  # a name
-            local = False
-        if url.startswith("http:") and not local:
+        if url.startswith("http:") and not config.is_loopback(url):
             log.warning("%s lets passwords travel in clear: use https there", url)

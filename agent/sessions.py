@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid as uuids
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from agent.access import permissions_of
 from agent.classes import Host, Session, User
 from agent.errors import SessionInvalid
+from agent.logins import By
 from agent.roles import Role
 from agent.store.store import Store
 
@@ -57,10 +58,10 @@ class Sessions:
             for session in self._active:
                 session.rbac_permissions = self._permissions(session.role_name)
 
-    def open(self, user_name: str, role: Role, originator: str, *, of_account: bool = True) -> str:
+    def open(self, user_name: str, role: Role, originator: str, *, by: By = By.USERS) -> str:
         """Log somebody in. Returns the secret, which looks like a reference and is told to nobody else.
 
-        `of_account`: the user is one of the file of users, and the session ends when that account does.
+        `by`: what vouches for the user; the session ends when it does no more.
         """
         secret = f"OpaqueRef:{uuids.uuid4()}"
         with self._store.transaction():
@@ -80,7 +81,8 @@ class Sessions:
             session.rbac_permissions = self._permissions(role.wire)
             session.originator = originator
             session.token_hash = _hash(secret)
-            session.of_account = of_account
+            session.vouched_by = by.value
+            session.client_certificate = by is By.CERTIFICATE
             self._store.add(session)
         # Only now is it durable: a login that failed leaves no session behind, and has ended nobody's.
         with self._lock:
@@ -130,13 +132,17 @@ class Sessions:
                 if stale and self._store.is_live(session):
                     session.last_active = seen
 
-    def revoke(self, roles: Mapping[str, Role]) -> int:
-        """End the sessions of accounts that are not among these, or have another role now. Returns how many."""
+    def revoke(self, role_now: Callable[[By, str], Role | None], kinds: Container[By]) -> int:
+        """End the sessions of users who might not log in any more, or have another role now. Returns how many.
+
+        `role_now` is asked once for each user that something among these `kinds` vouched for.
+        """
         with self._lock:
-            active = [session for session in self._active if session.of_account]
+            active = [(session, By(session.vouched_by)) for session in self._active if session.vouched_by in kinds]
+        now = {(by, name): role_now(by, name) for by, name in {(by, each.auth_user_name) for each, by in active}}
         gone = []
-        for session in active:
-            role = roles.get(session.auth_user_name)
+        for session, by in active:
+            role = now[by, session.auth_user_name]
             if role is None or role.wire != session.role_name:
                 gone.append(session)
         if gone:

@@ -26,12 +26,13 @@ from agent.call import Site
 from agent.classes import VM
 from agent.daemon import SWITCH_SECONDS
 from agent.lanes import Lanes
+from agent.logins import Caller
 from agent.observer import Observer
 from agent.roles import Role
 from agent.rpc import jsonrpc
 from agent.rpc import xmlrpc as xml
 from agent.rpc.answers import Answers, Wire
-from agent.rpc.dispatch import Caller, Dispatch
+from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import gzipped
 from agent.rpc.tasks import Tasks
 from agent.sessions import Sessions

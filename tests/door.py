@@ -19,12 +19,13 @@ from agent.call import Site
 from agent.classes import VM, Task
 from agent.errors import XenError
 from agent.lanes import Lanes
+from agent.logins import Caller
 from agent.model.api import Api
 from agent.model.entity import Entity
 from agent.observer import Observer
 from agent.ports import Machine
 from agent.roles import Role
-from agent.rpc.dispatch import Caller, Dispatch, Result
+from agent.rpc.dispatch import Dispatch, Result
 from agent.rpc.tasks import Tasks
 from agent.sessions import Sessions
 from agent.store.journal import Journal

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     ("agent",),
     ("agent.errors", "agent.roles", "agent.lanes"),
-    ("agent.users", "agent.config_sources"),
+    ("agent.users", "agent.config_sources", "agent.pam", "agent.pam_child", "agent.tcp_owner"),
+    ("agent.logins",),
     ("agent.config",),
     ("agent.model",),
     ("agent.classes",),

@@ -33,10 +33,13 @@ class Session(Entity, name="session", role=Role.POOL_ADMIN, announced=False):
     )
     is_local_superuser: bool = runtime("has the user the role pool-admin, which may do all", default=False, kept=True)
     subject: Entity | None = runtime(
-        "always null: users come from the agent's own file, not from a directory", default=None, kept=True, to="subject"
+        "always null: no user comes from a directory",
+        default=None,
+        kept=True,
+        to="subject",
     )
     validation_time: datetime = runtime("when the password was checked", default=EPOCH, kept=True)
-    auth_user_sid: str = runtime("always empty: users come from the agent's own file", default="", kept=True)
+    auth_user_sid: str = runtime("always empty: no user comes from a directory", default="", kept=True)
     auth_user_name: str = runtime("name that the user logged in with", default="", kept=True)
     rbac_permissions: tuple[str, ...] = constructor(
         "permissions of the user's role by name; empty for a local superuser, who has them all",
@@ -46,7 +49,7 @@ class Session(Entity, name="session", role=Role.POOL_ADMIN, announced=False):
     tasks: tuple[m.Task, ...] = runtime("tasks that were begun in this session", default=())
     parent: m.Session | None = constructor("always null: no session is made by another", default=None, weak=True)
     originator: str = runtime("what the client called itself at login", default="", kept=True)
-    client_certificate: bool = runtime("always false: users log in with a password", default=False, kept=True)
+    client_certificate: bool = runtime("was the user known by a certificate, not a password", default=False, kept=True)
     token_hash: str = internal("hash of the secret that the client holds", default="")
     role_name: str = internal("role that the user had at login", default="read-only")
-    of_account: bool = internal("whether it is of an account in the file of users, with which it ends", default=True)
+    vouched_by: str = internal("what vouches for the user; it ends when that does no more", default="users")

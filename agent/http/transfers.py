@@ -180,12 +180,15 @@ class Transfers:
 
     @asynccontextmanager
     async def session(self, connection: Connection, request: web.BaseRequest) -> AsyncIterator[Call]:
-        """The session that a request names in its query or cookie, or one for this request alone by user and password.
+        """The session that a request names in its query or cookie, or one for this request alone: by user and password,
+        or by what vouches for the client without these.
 
         SESSION_INVALID for none.
         """
         secret = request.query.get("session_id") or request.cookies.get("session_id") or ""
         login = None if secret else _basic(request.headers.get("Authorization", ""))
+        if not secret and login is None and self._site.logins.vouches(connection.caller):
+            login = ("", "")
         if login is not None:
             result = await self._dispatch.call(
                 "session.login_with_password", [*login, "1.0", "http"], connection.caller
@@ -193,7 +196,7 @@ class Transfers:
             secret = result.value
         try:
             session = self._site.sessions.find(secret)
-            yield Call(self._site, session=session, secret=secret, peer=connection.caller.peer)
+            yield Call(self._site, session=session, secret=secret, caller=connection.caller)
         finally:
             if login is not None:
                 with suppress(SessionInvalid):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from agent.call import Call
 from agent.classes import Host, Pool
 from agent.errors import InvalidValue
+from agent.logins import By
 from agent.model.messages import Kind, message
 from agent.roles import Role
 
@@ -21,7 +22,7 @@ def _session(call: Call) -> Iterator[str]:
     assert call.session is not None
     sessions = call.site.sessions
     role = Role.from_wire(call.session.role_name)
-    secret = sessions.open(call.session.auth_user_name, role, "plugin", of_account=call.session.of_account)
+    secret = sessions.open(call.session.auth_user_name, role, "plugin", by=By(call.session.vouched_by))
     try:
         yield secret
     finally:

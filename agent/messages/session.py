@@ -7,23 +7,18 @@ from typing import Annotated
 from agent.call import Call
 from agent.classes import Session
 from agent.errors import OperationNotAllowed, SessionAuthenticationFailed
+from agent.logins import By
 from agent.model.messages import Kind, message
 from agent.model.types import SessionSecret
 from agent.roles import Role
-from agent.users import UsersError
-
-LOCAL_ROOT = "uid=0"
-"""The peer of a call over a Unix socket that root opened."""
+from agent.users import NAME_MAX, UsersError
 
 
 def _login(call: Call, uname: str, pwd: str, originator: str) -> str:
-    if call.peer == LOCAL_ROOT and not pwd:
-        # Who is root on this host may read and write the file of users as it is.
-        return call.site.sessions.open(uname[:256] or "root", Role.POOL_ADMIN, originator[:256], of_account=False)
-    account = call.site.users.check(uname, pwd)
-    if account is None:
-        raise SessionAuthenticationFailed(uname[:256], "Authentication failure")
-    return call.site.sessions.open(account.name, account.role, originator[:256])
+    who = call.site.logins.identify(call.site.users, call.caller, uname, pwd)
+    if who is None:
+        raise SessionAuthenticationFailed(uname[:NAME_MAX], "Authentication failure")
+    return call.site.sessions.open(who.name, who.role, originator[:NAME_MAX], by=who.by)
 
 
 @message(Session, kind=Kind.BESIDE, anybody=True)
@@ -33,7 +28,8 @@ def login_with_password(
     """Log in. The result is the session that all other messages take first; it is a secret.
 
     `version` is the client's idea of the API's and is not looked at. SESSION_AUTHENTICATION_FAILED, after a delay,
-    where user and password do not go together. Root needs no password over a Unix socket of the agent.
+    where user and password do not go together. Root needs no password over a Unix socket of the agent, nor does who
+    shows a certificate that the agent's configuration names; of several of its names, `uname` may choose one.
     """
     return _login(call, uname, pwd, originator)
 
@@ -59,9 +55,13 @@ def local_logout(call: Call) -> None:
 
 @message(Session, kind=Kind.BESIDE, role=Role.READ_ONLY, has_async=False)
 def change_password(call: Call, old_pwd: str, new_pwd: str) -> None:
-    """Give the user of this session another password. SESSION_AUTHENTICATION_FAILED if the old one is wrong."""
+    """Give the user of this session another password. SESSION_AUTHENTICATION_FAILED if the old one is wrong;
+    OPERATION_NOT_ALLOWED for users who are not in the agent's own file.
+    """
     if call.session is None:
         return
+    if call.site.logins.mode != By.USERS:
+        raise OperationNotAllowed("the agent keeps no passwords: its configuration says who may log in otherwise")
     name = call.session.auth_user_name
     account = call.site.users.check(name, old_pwd)
     if account is None:

@@ -22,7 +22,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from agent.rpc.dispatch import Caller
+from agent.logins import Caller
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +87,12 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
     if peer.family == socket.AF_UNIX:
         raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         return Caller(f"uid={_CREDENTIALS.unpack(raw)[1]}", local=True)
-    name = transport.get_extra_info("peername")
-    if not name:  # gone before it was looked at
+    name, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+    if not name or not own:  # gone before it was looked at
         return Caller("")
     address = ipaddress.ip_address(name[0].partition("%")[0])
-    return Caller(name[0], local=address.is_loopback)
+    ends = (name[0], name[1], own[0], own[1]) if address.is_loopback else None
+    return Caller(name[0], local=address.is_loopback, ends=ends)
 
 
 def framing(

@@ -13,11 +13,12 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from agent import users
 from agent.call import Call, Site
 from agent.errors import (
     FieldTypeError,
@@ -32,28 +33,27 @@ from agent.errors import (
     XenError,
 )
 from agent.lanes import HOST
+from agent.logins import By, Caller
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message, Param
 from agent.model.types import Mistyped, Record, Ref, Refused, Type
 from agent.roles import Role
 from agent.rpc.tasks import Tasks, follow, require_in_reach, require_live
+from agent.rpc.throttle import Throttle
 from agent.store.journal import Commit
 
 log = logging.getLogger(__name__)
 NAME_MAX = 200
 LOGIN_DELAY_SECONDS = 5.0
 """What a wrong password costs the one who guessed it; xapi's delay."""
-LOGINS_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
-"""Passwords that are checked at a time: a crowd of guessers leaves processors to the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Where a call comes from."""
-
-    peer: str
-    local: bool = False
-    """Over a Unix socket or loopback: gzip does not pay."""
+LOGINS_AT_ONCE = {By.USERS: max(1, (os.cpu_count() or 1) // 2), By.PAM: 8}
+"""Passwords that are checked at a time: a crowd of guessers leaves processors to the others, and PAM that hangs leaves
+the agent its workers.
+"""
+FAILED_LOGINS = 30
+"""Wrong passwords in a row that an address may send, or that may be sent for a user, before it has to wait."""
+FORGIVEN_SECONDS = 10.0
+"""One of them is forgotten in so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,19 @@ class Result:
 class Dispatch:
     """Answers calls. All methods run on the loop that made it."""
 
-    def __init__(self, site: Site, tasks: Tasks, *, login_delay_seconds: float = LOGIN_DELAY_SECONDS) -> None:
+    def __init__(
+        self,
+        site: Site,
+        tasks: Tasks,
+        *,
+        login_delay_seconds: float = LOGIN_DELAY_SECONDS,
+        failed_logins: int = FAILED_LOGINS,
+    ) -> None:
         self.site = site
         self.login_delay_seconds = login_delay_seconds
-        self._logins = asyncio.Semaphore(LOGINS_AT_ONCE)
+        self.throttle = Throttle(failed_logins, FORGIVEN_SECONDS)
+        self._logins = {by: asyncio.Semaphore(most) for by, most in LOGINS_AT_ONCE.items()}
+        self._checking = ThreadPoolExecutor(sum(LOGINS_AT_ONCE.values()), thread_name_prefix="login")
         self._tasks = tasks
         self._messages = site.api.messages
         self._loop = asyncio.get_running_loop()
@@ -95,7 +104,7 @@ class Dispatch:
         message = self._find(name[6:] if asynchronous else name, name)
         if asynchronous and not message.has_async:
             raise NoAsyncForm(f"No async mode for this operation (rpc: {message.full_name})")
-        call = Call(self.site, peer=caller.peer)
+        call = Call(self.site, caller=caller)
         given = params
         if message.role is not None:
             given = self._enter(message, call, params)
@@ -252,11 +261,19 @@ class Dispatch:
 
     async def _login(self, message: Message, call: Call, args: list[Any]) -> Any:
         """Check a password, a few at a time. A wrong one costs the guesser time, and holds no worker meanwhile."""
+        caller, (name, password, *_) = call.caller, args
+        asks = self.site.logins.asks(caller, name, password)
         try:
-            async with self._logins:
+            if asks is None:
                 return await self._worker(self.site.lanes.beside(message.function, call, *args))
+            if not self.throttle.take(caller.peer, name):
+                raise SessionAuthenticationFailed(name[: users.NAME_MAX], "Authentication failure")
+            async with self._logins[asks]:
+                value = await self._worker(self._checking.submit(message.function, call, *args))
+            self.throttle.good(caller.peer, name)
+            return value
         except SessionAuthenticationFailed:
-            log.warning("a login from %s as %r failed", call.peer, str(args[0])[:100])
+            log.warning("a login from %s as %r failed", caller.peer, name[:100])
             await asyncio.sleep(self.login_delay_seconds)
             raise
 

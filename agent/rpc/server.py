@@ -21,10 +21,11 @@ from aiohttp import web
 from isal import isal_zlib
 
 from agent.errors import XenError
+from agent.logins import Caller
 from agent.rpc import jsonrpc, xmlrpc
 from agent.rpc.answers import Answers
 from agent.rpc.connection import ALLOW, CONNECT, REFUSED_PATH, Connection, Connections, Limits, Refusal, place
-from agent.rpc.dispatch import Caller, Result
+from agent.rpc.dispatch import Result
 from agent.rpc.listeners import Listener, Passed, bind
 from agent.rpc.origins import Origins
 from agent.rpc.tls import OWN_CERTIFICATE, Tls
@@ -120,17 +121,25 @@ class Server:
 
     # --- opening and closing
 
-    async def start(self, urls: Sequence[str], passed: Sequence[tuple[socket.socket, str]] = ()) -> list[str]:
+    async def start(
+        self,
+        urls: Sequence[str],
+        passed: Sequence[tuple[socket.socket, str]] = (),
+        refused: Callable[[str], str] = lambda url: "",
+    ) -> list[str]:
         """Listen on all of ``http://HOST:PORT``, ``https://HOST:PORT``, ``unix:PATH``, and on the `passed` sockets of
         the service manager, each with its name. Returns what is listened on.
 
-        OSError, naming the URL, if one of them cannot be; then none is.
+        OSError, naming the URL, if one of them cannot be, or is `refused` for a reason; then none is.
         """
         try:
             waiting = Passed(passed)
             for url in urls:
                 self._listeners += await bind(url, waiting)
             self._listeners += waiting.rest()
+            for listener in self._listeners:
+                if reason := refused(listener.url):
+                    raise OSError(reason)
             if any(item.secure for item in self._listeners):
                 self.tls = Tls(self._certificate, self._certificate_key, make=self._make_certificate)
             for listener in self._listeners:

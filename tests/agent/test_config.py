@@ -58,7 +58,9 @@ def test_every_key_is_taken(file: Path) -> None:
         state = "/srv/state"
         listen = ["https://0.0.0.0:8443", "unix:/run/s", "http://[::1]:80/"]
         api = { destroy = "xapi", cors_origins = ["https://xo.example.org", "http://localhost:8080"] }
-        limits = { session_idle_seconds = 600, login_delay_seconds = 0, workers = 8 }
+        limits = { session_idle_seconds = 600, login_delay_seconds = 0, failed_logins = 5, workers = 8 }
+        auth = { mode = "pam", roles = ["@wheel = vm-admin"], certificates = ["b = read-only"], pam_service = "login" }
+        tls = { client_authority = "/etc/ca.pem", plain_http = "anywhere" }
         log.level = "debug"
         """
     )
@@ -70,6 +72,13 @@ def test_every_key_is_taken(file: Path) -> None:
         cors_origins=("https://xo.example.org", "http://localhost:8080"),
         session_idle_seconds=600,
         login_delay_seconds=0,
+        failed_logins=5,
+        auth_mode="pam",
+        auth_roles=("@wheel = vm-admin",),
+        auth_certificates=("b = read-only",),
+        pam_service="login",
+        client_authority=Path("/etc/ca.pem"),
+        plain_http="anywhere",
         workers=8,
         log_level="debug",
     )
@@ -125,6 +134,14 @@ def test_a_wrong_option_is_told_as_the_command_lines(file: Path) -> None:
         ("[api]\ndestroy = []", "api.destroy: it must be one of"),
         ('[log]\nlevel = "loud"', "log.level: it must be one of debug, info, warning, error"),
         ("[limits]\nworkers = 0", "limits.workers: it must be a whole number from 1 to 1024, not 0"),
+        ('[auth]\nmode = "nobody"', "auth.mode: it must be one of users, pam, none, not 'nobody'"),
+        ('[auth]\nroles = "ada"', "auth.roles: it must be a list of texts"),
+        ('[auth]\nroles = ["ada"]', "auth.roles: 'ada' does not say who has which role"),
+        ('[auth]\npam_service = "../x"', "auth.pam_service: '../x' is no service of PAM"),
+        ('[auth]\ncertificates = ["b=read-only"]', "auth.certificates: tls.client_authority must name who signs them"),
+        ('listen = ["http://0.0.0.0:80"]', "listen: http://0.0.0.0:80 lets passwords and sessions cross"),
+        ('listen = ["http://host.example:80"]', "listen: http://host.example:80 lets passwords"),
+        ('listen = ["https://0.0.0.0:1"]\nauth.mode = "none"', "listen: https://0.0.0.0:1 is open to other hosts"),
         ("[limits]\nlogin_delay_seconds = -1", "limits.login_delay_seconds: it must be a whole number from 0 to 60"),
         ("[limits]\nworkers = true", "limits.workers: it must be a whole number"),
         ('[limits]\nsession_idle_seconds = "1d"', "limits.session_idle_seconds: it must be a whole number"),
@@ -261,3 +278,15 @@ def test_the_sample_marks_the_live_keys() -> None:
         else:
             comment = ""
     assert said == {item.metadata["key"]: item.metadata["live"] for item in fields(Config)}
+
+
+@pytest.mark.parametrize("url", ["http://127.8.8.8:80", "http://[::1]:80", "http://localhost:80", "unix:/run/socket"])
+def test_within_the_host_http_and_no_passwords_are_fine(file: Path, url: str) -> None:
+    file.write_text(f'listen = ["{url}"]\nauth.mode = "none"')
+    assert config.load(file).listen == (url,)
+
+
+@pytest.mark.threat("T20")
+def test_http_for_others_is_asked_for_in_words(file: Path) -> None:
+    file.write_text('listen = ["http://0.0.0.0:80"]\ntls.plain_http = "anywhere"')
+    assert config.load(file).listen == ("http://0.0.0.0:80",)

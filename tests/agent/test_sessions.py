@@ -14,6 +14,7 @@ import pytest
 from agent import sessions as module
 from agent.classes import Session, User
 from agent.errors import InternalError, SessionInvalid
+from agent.logins import By
 from agent.roles import Role
 from agent.sessions import Sessions
 from tests.door import Door
@@ -278,21 +279,26 @@ def test_a_logout_that_cannot_be_kept_is_told_and_the_session_is_still_open(door
     assert door("session.get_all_subject_identifiers") == ("root",)
 
 
+def revoke(sessions: Sessions, roles: dict[str, Role]) -> int:
+    """End the sessions of users of the file that has these."""
+    return sessions.revoke(lambda by, name: roles.get(name), {By.USERS})
+
+
 def test_the_sessions_of_a_removed_user_end(sessions: Sessions, door: Door) -> None:
     root = sessions.open("root", Role.POOL_ADMIN, "")
     gone = sessions.open("gone", Role.READ_ONLY, "")
-    local = sessions.open("nobody's", Role.POOL_ADMIN, "", of_account=False)
-    assert sessions.revoke({"root": Role.POOL_ADMIN}) == 1
+    local = sessions.open("nobody's", Role.POOL_ADMIN, "", by=By.ROOT)
+    assert revoke(sessions, {"root": Role.POOL_ADMIN}) == 1
     assert sessions.find(local).auth_user_name == "nobody's"
     assert sessions.find(root).auth_user_name == "root"
     with pytest.raises(SessionInvalid):
         sessions.find(gone)
     assert "gone" not in [session.auth_user_name for session in door.store.all(Session)]
-    assert sessions.revoke({"root": Role.POOL_ADMIN}) == 0
+    assert revoke(sessions, {"root": Role.POOL_ADMIN}) == 0
 
 
 def test_the_sessions_of_a_user_whose_role_changed_end(sessions: Sessions) -> None:
     before = sessions.open("root", Role.POOL_ADMIN, "")
-    assert sessions.revoke({"root": Role.READ_ONLY}) == 1
+    assert revoke(sessions, {"root": Role.READ_ONLY}) == 1
     with pytest.raises(SessionInvalid):
         sessions.find(before)

@@ -28,12 +28,13 @@ from cryptography import x509
 
 from agent import classes as c
 from agent.errors import InvalidValue
+from agent.logins import Caller
 from agent.model import types
 from agent.model.types import Map, Ref, Set, String
 from agent.rpc import connection
 from agent.rpc import server as server_module
 from agent.rpc.connection import Limits
-from agent.rpc.dispatch import Caller, Result
+from agent.rpc.dispatch import Result
 from agent.rpc.server import Server, accepts_gzip
 from agent.store.store import Store
 
@@ -315,7 +316,11 @@ def test_the_caller_is_an_address_or_a_user(house: House) -> None:
         link.connect(str(house.socket_path))
         link.sendall(post(xml_call(), "Connection: close"))
         assert b"Success" in read_all(link)
-    assert house.calls.callers == [Caller("127.0.0.1", local=True), Caller(f"uid={os.getuid()}", local=True)]
+    first, second = house.calls.callers
+    assert (first.peer, first.local, first.uid) == ("127.0.0.1", True, None)
+    assert first.ends is not None
+    assert first.ends[0] == first.ends[2] == "127.0.0.1"
+    assert second == Caller(f"uid={os.getuid()}", local=True)
 
 
 def test_a_big_body_is_taken_whole(house: House) -> None:
