@@ -22,6 +22,9 @@ PACKAGES ?= libvirt-dev pkg-config gcc python3-dev python3-venv libvirt-daemon l
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 AGENT := $(BIN)/xen-host-agent
+# How many labs the tests on a real Xen are shared out among; with 0 they run in the one that is up, or is booted for them.
+LABS ?= 2
+XEN_TESTS ?= tests/xen
 URL := http://127.0.0.1:$(PORT)
 
 .PHONY: venv run test test-xen fuzz bench man clean
@@ -77,7 +80,7 @@ test: venv
 
 # The tests on a real Xen, in the lab, which is made and booted where it is not up. They take long where processors are slow.
 test-xen: venv
-	$(BIN)/pytest -ra tests/xen
+	$(BIN)/pytest -ra -n $(LABS) --dist loadfile $(XEN_TESTS)
 
 # At the places that they have below /usr/share.
 man: venv

