@@ -97,6 +97,9 @@ class SeenDomain:
     domain_type: DomainType = DomainType.PV
     VCPUs_max: int = 1
     VCPUs: int = 1
+    """What the domain was given last, or is to have at its start."""
+    VCPUs_online: int = 0
+    """Those that the guest has switched on, which may not have heeded a change; 0 where that cannot be known."""
     memory_max: int = 0
     memory: int = 0
     """What the domain has, or is to have at its start."""

@@ -122,6 +122,6 @@ def _all_told(domains: Mapping[str, XlDomain]) -> dict[str, object]:
 
 def _told(domain: XlDomain) -> object:
     """What of a domain is worth telling when it changes."""
-    # Of the control domain libvirt remembers the sizes of its own start.
-    sizes = (domain.memory, domain.vcpus) if domain.domid == CONTROL_DOMAIN else ()
-    return domain.domid, domain.power_state, domain.name, sizes
+    # Of the control domain libvirt remembers the memory of its own start, of all the processors that they were given.
+    memory = domain.memory if domain.domid == CONTROL_DOMAIN else 0
+    return domain.domid, domain.power_state, domain.name, domain.vcpus, memory

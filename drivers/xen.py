@@ -110,7 +110,7 @@ class XenDomains(LibvirtDomains):
         return self._completed(again if self._working(domain) else replace(again, power_state=entry.power_state))
 
     def _completed(self, seen: SeenDomain | None) -> SeenDomain | None:
-        """With what only Xen tells: the sizes of the control domain, a name given by xl, what the guest says."""
+        """With what only Xen tells: sizes of the control domain, a name given by xl, what the guest does and says."""
         entry = None if seen is None else self._census.last.get(seen.uuid)
         if seen is None or seen.power_state not in ALIVE:
             return seen
@@ -119,8 +119,7 @@ class XenDomains(LibvirtDomains):
                 seen = self._sized(seen, entry)
             elif entry.name != seen.name:
                 seen = replace(seen, name=entry.name)
-            if entry.label:
-                seen = replace(seen, security_label=entry.label)
+            seen = replace(seen, VCPUs_online=entry.vcpus, security_label=entry.label or seen.security_label)
         return replace(seen, guest=self._guests.reading(seen.uuid, seen.domid))
 
     def _sized(self, seen: SeenDomain, entry: XlDomain) -> SeenDomain:

@@ -348,7 +348,7 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
         metrics = vm.metrics
     assert metrics is not None
     metrics.state = ("paused",) if seen.power_state is PowerState.PAUSED else ("running",)
-    metrics.VCPUs_number = seen.VCPUs
+    metrics.VCPUs_number = seen.VCPUs_online or seen.VCPUs
     metrics.memory_actual = seen.memory
     metrics.hvm = seen.domain_type is DomainType.HVM
     metrics.current_domain_type = seen.domain_type

@@ -108,15 +108,23 @@ def test_what_xl_did_is_told(host: Host, before: tuple[str, ...], after: tuple[s
     assert host.told == []
 
 
-def test_only_of_the_control_domain_sizes_are_told(host: Host) -> None:
+def test_only_of_the_control_domain_memory_is_told(host: Host) -> None:
     host.has(line(ONE, 1))
     host.census.start()
     host.wait_for_runs(2)
-    host.has(line(ONE, 1, memory=64, vcpus=2))
+    host.has(line(ONE, 1, memory=64))
     host.wait_for_runs(2)
     assert host.told == []
     host.has(line(ONE, 1), control=line(CONTROL, 0, memory=900))
     host.wait_for(CONTROL)
+
+
+def test_processors_that_a_guest_switched_on_or_off_are_told(host: Host) -> None:
+    host.has(line(ONE, 1))
+    host.census.start()
+    host.wait_for_runs(2)
+    host.has(line(ONE, 1, vcpus=2))
+    host.wait_for(ONE)
 
 
 def test_working_and_waiting_is_no_change(host: Host) -> None:

@@ -166,6 +166,14 @@ def test_a_name_that_xl_gave_is_shown(host: Host) -> None:
     assert host.look().name == "renamed"
 
 
+def test_processors_that_the_guest_keeps_are_shown(host: Host) -> None:
+    host.domains.set_vcpus(host.vm, 1)
+    assert (host.look().VCPUs, host.look().VCPUs_online) == (1, 2), "xl lists two"
+    host.domain.stop(0)
+    host.count()
+    assert host.look().VCPUs_online == 0
+
+
 def test_what_the_guest_tells_is_shown_while_it_runs(host: Host) -> None:
     told = GuestReading(os_version={"name": "x"})
     host.guests.reading.return_value = told

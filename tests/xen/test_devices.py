@@ -57,7 +57,7 @@ def add_processor(machine: Machine) -> None:
     machine.api.VM.set_VCPUs_number_live(machine.vm, "2")
     wait_until(lambda: machine.number("cpus") == 2, "the guest has two processors")
     metrics = machine.api.VM.get_metrics(machine.vm)
-    assert machine.api.VM_metrics.get_VCPUs_number(metrics) == "2"
+    wait_until(lambda: machine.api.VM_metrics.get_VCPUs_number(metrics) == "2", "the API shows both")
 
 
 @operation("add a VCPU")
