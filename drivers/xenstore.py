@@ -131,10 +131,11 @@ class Xenstore:
         while True:
             for kind, _, body in self._messages():
                 self._take_event(kind, body)
-            # What a guest rings without end must not be read without end.
+            if self._rung:
+                # What a guest rings without end must not be read without end.
+                deadline = min(deadline, time.monotonic() + 0.05)
             if not self._receive(max(0.0, deadline - time.monotonic())) or time.monotonic() > deadline:
                 break
-            deadline = min(deadline, time.monotonic() + 0.05)
         rung, self._rung = list(self._rung), {}
         return rung
 

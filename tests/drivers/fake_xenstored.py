@@ -47,10 +47,11 @@ class FakeXenstored:
 
     def cut_off(self) -> None:
         """End all connections."""
+        for connection in tuple(self._connections):  # without the lock: who holds it may be sending to one of them
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for connection in self._connections:
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
                 connection.close()
             self._connections.clear()
             self.watches.clear()

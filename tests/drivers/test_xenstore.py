@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drivers.xenstore import Xenstore, XenstoreError
-from tests.drivers.fake_xenstored import EVENT, HEADER, READ, FakeXenstored
+from tests.drivers.fake_xenstored import EVENT, HEADER, READ, WATCH, FakeXenstored
 
 
 @pytest.fixture
@@ -98,6 +98,12 @@ def test_rings_between_request_and_answer_are_not_lost(daemon: FakeXenstored, st
     daemon.garbage = message(EVENT, 0, b"/a\0token\0") + message(READ, 2, b"value")
     assert store.read("/b") == "value"
     assert list(store.rung(60)) == ["token"]
+
+
+def test_a_ring_that_came_with_an_answer_is_told_without_waiting(daemon: FakeXenstored, store: Xenstore) -> None:
+    daemon.garbage = message(WATCH, 1, b"OK\0") + message(EVENT, 0, b"/a\0token\0")
+    store.watch("/a", "token")
+    assert list(store.rung(600)) == ["token"]  # longer than a test may take
 
 
 @pytest.mark.threat("T10")
