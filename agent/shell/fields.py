@@ -135,11 +135,12 @@ def _adding(noun: Noun, subject: Subject, field: Word, part: str | None, words: 
         if part is None:
             raise Misused("say what to add: param-key=...")
         element = part
+        prefix = "add_to" if noun.can("add_to", field.name) else "add"
         return _change(
             noun,
             subject,
             lambda sitting, ref: [
-                (f"add_{field.name}", [parse(field.shape.parts[0], element, field.label, sitting.objects.find)])
+                (f"{prefix}_{field.name}", [parse(field.shape.parts[0], element, field.label, sitting.objects.find)])
             ],
         )
     if not words:
