@@ -30,7 +30,7 @@ def _messages() -> Iterator[Message]:
                 verb.name,
                 verb.params,
                 verb.result,
-                Kind.WRITE,
+                Kind.READ if verb.name.startswith("get_") else Kind.WRITE,
                 verb.role or absent.role,
                 _refused(absent, name),
                 f"Refused: {why}. This host has no {absent.name}.",

@@ -54,7 +54,7 @@ def _missing(vm: VM) -> list[SR]:
     return [sr for sr in needed if not any(pbd.currently_attached for pbd in sr.PBDs)]
 
 
-@message(VM, role=Role.READ_ONLY)
+@message(VM, kind=Kind.READ, role=Role.READ_ONLY, has_async=True)
 def recover(call: Call, self: VM, session_to: Session, force: bool) -> None:
     """Refused with OPERATION_NOT_ALLOWED: both sessions are of this host, which has the machine already."""
     raise OperationNotAllowed("a session of this agent is of this host, which has the machine already")
