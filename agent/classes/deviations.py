@@ -29,5 +29,6 @@ DEVIATIONS: Mapping[str, str] = {
     "OPERATION_NOT_ALLOWED": "with the reason, as in xapi; the original has no parameters",
     "PERMISSION_DENIED": "with the reason, as in xapi; the original has no parameters",
     "SESSION_AUTHENTICATION_FAILED": "with user and reason, as xapi sends it; both references declare no parameters",
+    "XENAPI_PLUGIN_EXCEPTION": "is never sent: it stands for the code and parameters that a plugin itself tells",
 }
 """Why, by what deviates."""

@@ -19,8 +19,14 @@ API = sealed()
 DEAD = "OpaqueRef:no-such-object"
 
 
-def find_nothing(class_name: str, ref: str) -> None:
-    """There is no object."""
+def find(class_name: str, ref: str) -> Any:
+    """There is an object behind every reference but one."""
+    return None if ref == DEAD else object()
+
+
+def right(kind: Type) -> str:
+    """A value that a key of this type may have."""
+    return next(word.value for word in kind.of) if isinstance(kind, Enum) else "OpaqueRef:some-object"
 
 
 def wrong(kind: Type) -> list[object]:
@@ -31,7 +37,8 @@ def wrong(kind: Type) -> list[object]:
         case Set():
             return [object(), *([value] for value in wrong(kind.of))]
         case Map():
-            return [object(), *({key: "x"} for key in wrong(kind.key)), *({"x": value} for value in wrong(kind.value))]
+            keys = [{key: right(kind.value)} for key in wrong(kind.key)]
+            return [object(), *keys, *({right(kind.key): value} for value in wrong(kind.value))]
         case Int():
             return [object(), 2**64]
         case Float():
@@ -56,7 +63,7 @@ def answers(kind: Type | Field, values: Iterable[object]) -> set[str]:
     found: set[str] = set()
     for value in values:
         try:
-            kind.decode(value, find_nothing)
+            kind.decode(value, find)
         except Mistyped:
             found.add(FieldTypeError.code)
         except Refused:
