@@ -18,6 +18,7 @@ from agent.model.where import compile_where
 from agent.observer import Observer
 from agent.plugins import Plugins
 from agent.ports import CpuPools, Domains, Machine, Networks, Node, Storage
+from agent.process import Process
 from agent.server_certificate import ServerCertificate
 from agent.sessions import Sessions
 from agent.store.store import Store
@@ -47,6 +48,7 @@ class Site:
     archives: Archives = field(default_factory=Archives)
     plugins: Plugins = field(default_factory=Plugins)
     certificate: ServerCertificate = field(default_factory=ServerCertificate)
+    process: Process = field(default_factory=Process)
     batches: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     """The latest answers of event.from, for clients that are at the same place; the messages of event keep it."""
 

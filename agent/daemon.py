@@ -64,6 +64,8 @@ SCHEDULE_SECONDS = 15.0
 SWEEP_SECONDS = 60.0
 COPY_SECONDS = 600.0
 """How often it is looked whether the daily copy of the state is due."""
+ANSWER_SECONDS = 0.3
+"""How long a client that ends the agent has its answer before."""
 LOOK_SECONDS = 1.0
 """How long what an admin changed on the disk, users and certificate, waits to be seen."""
 END_SECONDS = 4.5
@@ -100,13 +102,16 @@ def run_serve(args: argparse.Namespace) -> int:
             site = _open(settings, opened)
             gc.freeze()
             gc.enable()
+            passed = systemd.Passed(os.environ)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_serve(site, settings, load))
+                again = runner.run(_serve(site, settings, load, passed))
             _on_signals(signal.SIG_IGN)  # the end is under way; a second signal must not spoil it
     except Interrupted:
         return 0
     except (StateHeld, JournalError, UsersError, OSError) as error:
         return complain(error)
+    if again:
+        _start_anew(passed)
     log.info("ended")
     return 0
 
@@ -169,15 +174,32 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     )
 
 
-async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> None:
-    """Open the front door, say so, and keep house until a signal comes."""
+async def _serve(site: Site, settings: Config, load: Callable[[], Config], passed: systemd.Passed) -> bool:
+    """Open the front door, say so, and keep house until a signal or a client ends it. Returns whether the agent is to
+    start anew.
+    """
     ended = asyncio.Event()
+    again = False
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        _limit_the_end()
+        nonlocal again
+        if not ended.is_set():
+            _limit_the_end()
+        again = False  # what the service manager wants comes before what a client does
         ended.set()
 
+    def end_for_client(restart: bool) -> None:
+        nonlocal again
+        if not ended.is_set():
+            again = restart
+            _limit_the_end(partial(_start_anew, passed) if restart else None)
+        ended.set()
+
+    def asked_to_end(restart: bool) -> None:
+        loop.call_soon_threadsafe(loop.call_later, ANSWER_SECONDS, end_for_client, restart)
+
+    site.process.attach(asked_to_end)
     for number in ENDING:
         loop.add_signal_handler(number, end)
     tasks = Tasks(site)
@@ -203,7 +225,7 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
     watchdog = _watchdog(site, house)
     try:
         admit = partial(config.refused_listener, plain_http=settings.plain_http, auth_mode=settings.auth_mode)
-        urls = await server.start(settings.listen, systemd.passed_sockets(os.environ), admit)
+        urls = await server.start(settings.listen, passed.sockets(), admit)
         await asyncio.wrap_future(site.lanes.beside(site.observer.listens, urls))
         await asyncio.wrap_future(site.lanes.beside(_note_certificate, site, server))
         for url in urls:
@@ -214,10 +236,15 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config]) -> No
         await house.keep(ended)
     finally:
         watchdog.stop()
-        systemd.notify("STOPPING=1")
+        # A manager that is told of an end does not expect the same process to be ready again.
+        if again:
+            systemd.reloading()
+        else:
+            systemd.notify("STOPPING=1")
         log.info("ending")
         await server.close(SERVER_GRACE_SECONDS)
         await transfers.close(TRANSFERS_GRACE_SECONDS)
+    return again
 
 
 def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> None:
@@ -294,11 +321,26 @@ def _watchdog(site: Site, house: House) -> Watchdog:
     return Watchdog(systemd.watchdog_seconds(), signs)
 
 
-def _limit_the_end() -> None:
-    """See to it that the process ends in time, even if libvirt keeps a thread or the disk hangs."""
+def _start_anew(passed: systemd.Passed) -> NoReturn:
+    """Become a fresh agent in the same process, called as this one was, with the sockets that it was passed."""
+    log.info("starting anew")
+    logging.shutdown()
+    passed.hand_on(os.environ)
+    _on_signals(signal.SIG_DFL)
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    except OSError as error:
+        complain(error)
+        os._exit(1)
+
+
+def _limit_the_end(instead: Callable[[], NoReturn] | None = None) -> None:
+    """See to it that the process ends in time, even if libvirt keeps a thread or the disk hangs; or does `instead`."""
 
     def leave() -> None:
         log.warning("closing takes too long; leaving. What was acknowledged is on disk")
+        if instead is not None:
+            instead()
         os._exit(0)
 
     timer = threading.Timer(END_SECONDS, leave)

@@ -1278,3 +1278,73 @@ class PgpuNotCompatible(XenError):
     code = "PGPU_NOT_COMPATIBLE_WITH_GPU_GROUP"
     type: str
     group_types: str
+
+
+# --- what one host has none of
+
+
+@dataclass(eq=False)
+class NotTrustedCertificate(XenError):
+    """The certificate is none that other servers are trusted by."""
+
+    code = "NOT_TRUSTED_CERTIFICATE"
+    certificate: object
+
+
+@dataclass(eq=False)
+class SetSshAutoModePartiallyFailed(XenError):
+    """These hosts do not switch their ssh by themselves as asked."""
+
+    code = "SET_SSH_AUTO_MODE_PARTIALLY_FAILED"
+    hosts: object
+
+
+@dataclass(eq=False)
+class SetSshTimeoutPartiallyFailed(XenError):
+    """These hosts do not switch their ssh off after the time asked for."""
+
+    code = "SET_SSH_TIMEOUT_PARTIALLY_FAILED"
+    hosts: object
+
+
+@dataclass(eq=False)
+class Sysprep(XenError):
+    """Windows in the machine cannot be told to prepare itself for copies."""
+
+    code = "SYSPREP"
+    vm: object
+    message: str
+
+
+@dataclass(eq=False)
+class CouldNotImportDatabase(XenError):
+    """What is given is no database that could be read."""
+
+    code = "COULD_NOT_IMPORT_DATABASE"
+    reason: str
+
+
+@dataclass(eq=False)
+class VdiIncompatibleType(XenError):
+    """A disk of this type is not for that."""
+
+    code = "VDI_INCOMPATIBLE_TYPE"
+    vdi: object
+    type: object
+
+
+@dataclass(eq=False)
+class VdiNeedsVMForMigrate(XenError):
+    """The disk can be moved only while a running machine has it."""
+
+    code = "VDI_NEEDS_VM_FOR_MIGRATE"
+    vdi: object
+
+
+@dataclass(eq=False)
+class SrDoesNotSupportMigration(XenError):
+    """The storage cannot have a disk moved that is in use."""
+
+    code = "SR_DOES_NOT_SUPPORT_MIGRATION"
+    sr: object
+    capabilities: str

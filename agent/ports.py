@@ -824,6 +824,9 @@ class Control(Protocol):
     def security(self) -> SeenSecurity:
         """Its security module."""
 
+    def clock_synchronized(self) -> bool:
+        """Whether its clock follows another."""
+
     def reboot(self) -> None:
         """Reboot it. Returns when that is under way."""
 

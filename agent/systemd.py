@@ -36,20 +36,34 @@ def watchdog_seconds() -> float | None:
     return int(wanted) / 1e6 if wanted.isdigit() and int(wanted) > 0 else None
 
 
-def passed_sockets(environment: MutableMapping[str, str]) -> list[tuple[socket.socket, str]]:
-    """The sockets that the manager passed, each with the name its unit gives it. Taken out of the environment, so that
-    no program we run believes they are for it. OSError if one is no socket.
-    """
-    pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
-    names = environment.pop("LISTEN_FDNAMES", "").split(":")
-    if pid != str(os.getpid()) or not count.isdigit():
-        return []
-    passed = []
-    for number in range(int(count)):
-        os.set_inheritable(FIRST_PASSED + number, False)
-        try:
-            taken = socket.socket(fileno=FIRST_PASSED + number)
-        except OSError as error:
-            raise OSError(f"what the service manager passed as number {number} is no socket: {error}") from error
-        passed.append((taken, names[number] if number < len(names) else ""))
-    return passed
+class Passed:
+    """The sockets that the manager passed. They stay open, for an agent that starts anew as the same process."""
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        """Take them out of the environment, so that no program we run believes they are for it."""
+        pid, count = environment.pop("LISTEN_PID", ""), environment.pop("LISTEN_FDS", "")
+        self._names = environment.pop("LISTEN_FDNAMES", "").split(":")
+        self._count = int(count) if pid == str(os.getpid()) and count.isdigit() else 0
+        for number in range(self._count):
+            os.set_inheritable(FIRST_PASSED + number, False)
+
+    def sockets(self) -> list[tuple[socket.socket, str]]:
+        """Each with the name its unit gives it; who takes them closes them. OSError if one is no socket."""
+        found = []
+        for number in range(self._count):
+            copy = os.dup(FIRST_PASSED + number)
+            try:
+                taken = socket.socket(fileno=copy)
+            except OSError as error:
+                os.close(copy)
+                raise OSError(f"what the service manager passed as number {number} is no socket: {error}") from error
+            found.append((taken, self._names[number] if number < len(self._names) else ""))
+        return found
+
+    def hand_on(self, environment: MutableMapping[str, str]) -> None:
+        """Let them be passed to what this process becomes, as they were to it."""
+        if self._count:
+            environment["LISTEN_PID"], environment["LISTEN_FDS"] = str(os.getpid()), str(self._count)
+            environment["LISTEN_FDNAMES"] = ":".join(self._names)
+        for number in range(self._count):
+            os.set_inheritable(FIRST_PASSED + number, True)

@@ -6,6 +6,7 @@ have the agent's own host rebooted in their place.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass, field
 
 from agent.errors import OperationNotAllowed
@@ -18,6 +19,10 @@ DMESG_CHARACTERS = 2**20
 LOG_CHARACTERS = 2**20
 LOG_LINES = 5000
 FLASK = "flask"
+_TIME_ERROR = 5
+"""From ``sys/timex.h``: the clock follows no other."""
+_TIMEX_BYTES = 512
+"""More than ``struct timex`` has on any machine. Zeroes in it ask for no change."""
 
 
 def _tool(name: str) -> Program:
@@ -57,6 +62,12 @@ class HostControl:
             return SeenSecurity()
         return SeenSecurity(FLASK, words == "Enforcing")
 
+    def clock_synchronized(self) -> bool:
+        """Whether the kernel takes the clock for one that follows another. The answer is no secret: it asks nothing of
+        the time service.
+        """
+        return _clock_state() != _TIME_ERROR
+
     def reboot(self) -> None:
         """Reboot it, as its service manager does."""
         _require(self.systemctl, "--no-block", "reboot")
@@ -64,6 +75,12 @@ class HostControl:
     def shutdown(self) -> None:
         """Switch it off, as its service manager does."""
         _require(self.systemctl, "--no-block", "poweroff")
+
+
+def _clock_state() -> int:
+    """What adjtimex(2), asked to change nothing, says of the clock; -1 where it says nothing."""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+    return int(ctypes.CDLL(None).adjtimex(timex))
 
 
 def _require(program: Program, *arguments: str) -> None:
@@ -90,6 +107,10 @@ class NoControl:
     def security(self) -> SeenSecurity:
         """None that is known of."""
         return SeenSecurity()
+
+    def clock_synchronized(self) -> bool:
+        """Refused."""
+        raise self._refusal()
 
     def reboot(self) -> None:
         """Refused."""

@@ -627,6 +627,10 @@ class FakeControl(Failing):
         self.meet("security")
         return self.seen
 
+    def clock_synchronized(self) -> bool:
+        self.meet("clock_synchronized")
+        return True
+
     def reboot(self) -> None:
         self.meet("reboot")
 

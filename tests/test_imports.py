@@ -22,7 +22,7 @@ ORDER = (
     ("agent.classes",),
     ("agent.ports",),
     ("agent.store",),
-    ("agent.access", "agent.sessions", "agent.holds", "agent.plugins", "agent.server_certificate"),
+    ("agent.access", "agent.sessions", "agent.holds", "agent.plugins", "agent.process", "agent.server_certificate"),
     ("agent.observer", "agent.archives"),
     ("agent.call",),
     ("agent.messages",),

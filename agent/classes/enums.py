@@ -552,3 +552,38 @@ class ConsoleProtocol(WireEnum, name="console_protocol"):
     VT100 = "vt100"
     RFB = "rfb"
     RDP = "rdp"
+
+
+class HostSchedGran(WireEnum, name="host_sched_gran"):
+    """What Xen's scheduler gives a guest at a time."""
+
+    CORE = "core"
+    CPU = "cpu"
+    SOCKET = "socket"
+
+
+class VmUefiMode(WireEnum, name="vm_uefi_mode"):
+    """Whether a guest's UEFI firmware still takes keys for Secure Boot."""
+
+    SETUP = "setup"
+    USER = "user"
+
+
+class VmSecurebootReadiness(WireEnum, name="vm_secureboot_readiness"):
+    """Whether a guest could boot by Secure Boot."""
+
+    NOT_SUPPORTED = "not_supported"
+    DISABLED = "disabled"
+    FIRST_BOOT = "first_boot"
+    READY = "ready"
+    READY_NO_DBX = "ready_no_dbx"
+    SETUP_MODE = "setup_mode"
+    CERTS_INCOMPLETE = "certs_incomplete"
+
+
+class PoolGuestSecurebootReadiness(WireEnum, name="pool_guest_secureboot_readiness"):
+    """Whether guests of a pool could boot by Secure Boot."""
+
+    READY = "ready"
+    READY_NO_DBX = "ready_no_dbx"
+    NOT_READY = "not_ready"

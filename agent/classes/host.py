@@ -160,7 +160,11 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
         default=False,
         check=checks.only("multipathing", False, reason="several paths are set up by the host's own multipathd"),
     )
-    uefi_certificates: str = constructor("always empty: the agent keeps no Secure Boot certificates", default="")
+    uefi_certificates: str = readwrite(
+        "always empty: the agent keeps no Secure Boot certificates",
+        default="",
+        check=checks.only("uefi_certificates", "", reason="the agent keeps no Secure Boot certificates"),
+    )
     certificates: tuple[m.Certificate, ...] = runtime("certificate that the agent's https listeners show", default=())
     editions: tuple[str, ...] = runtime("always empty: there is one edition", default=())
     pending_guidances: tuple[UpdateGuidances, ...] = runtime("always empty: the agent installs no updates", default=())

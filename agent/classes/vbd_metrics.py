@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from agent.model.entity import Entity, runtime
+from agent.classes import checks
+from agent.model.entity import Entity, readwrite, runtime
 from agent.model.types import EPOCH
 from agent.roles import Role
 
@@ -24,3 +26,6 @@ class VBDMetrics(Entity, name="VBD_metrics", role=Role.VM_ADMIN, measured=True):
         quiet=True,
     )
     last_updated: datetime = runtime("when the numbers were measured", default=EPOCH, quiet=True)
+    other_config: Mapping[str, str] = readwrite(
+        "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
+    )

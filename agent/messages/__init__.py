@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent import classes
 from agent.messages import (
     absent,
+    agent_process,
     auth,
     blob,
     bond,
@@ -31,6 +32,7 @@ from agent.messages import (
     plugins,
     pool,
     role,
+    secure_boot,
     server_certificate,
     session,
     sr,
@@ -41,6 +43,7 @@ from agent.messages import (
     updates,
     vbd,
     vdi,
+    vdi_beyond,
     vif,
     vlan,
     vm,
@@ -57,6 +60,7 @@ from agent.model.api import Api, seal
 
 VERBS = (
     absent,
+    agent_process,
     auth,
     blob,
     bond,
@@ -83,6 +87,7 @@ VERBS = (
     plugins,
     pool,
     role,
+    secure_boot,
     server_certificate,
     session,
     sr,
@@ -93,6 +98,7 @@ VERBS = (
     updates,
     vbd,
     vdi,
+    vdi_beyond,
     vif,
     vlan,
     vm,

@@ -13,7 +13,13 @@ from typing import Any
 
 from agent.call import Call
 from agent.classes import PIF, Host, Network, Pool
-from agent.classes.enums import HostDisplay, HostNtpMode, HostNumaAffinityPolicy, NetworkDefaultLockingMode
+from agent.classes.enums import (
+    HostDisplay,
+    HostNtpMode,
+    HostNumaAffinityPolicy,
+    HostSchedGran,
+    NetworkDefaultLockingMode,
+)
 from agent.errors import (
     DisableSshFailed,
     DisableSshPartiallyFailed,
@@ -22,7 +28,10 @@ from agent.errors import (
     HostPowerOnModeDisabled,
     InterfaceHasNoIP,
     MessageRemoved,
+    NotImplementedHere,
     OperationNotAllowed,
+    SetSshAutoModePartiallyFailed,
+    SetSshTimeoutPartiallyFailed,
     ValueNotSupported,
 )
 from agent.messages.pool import require_management
@@ -36,6 +45,7 @@ ADMIN, OPERATOR = Role.POOL_ADMIN, Role.POOL_OPERATOR
 NO_SSH = "the host's own service manager switches its ssh"
 NO_CLOCK = "the host keeps its time by its own means"
 NO_DIRECTORY = "no directory is asked"
+SCHED_GRAN = "sched-gran on Xen's command line says it, which the host's own boot loader has"
 IN_CONFIG = "where the agent listens, and whether with TLS, is in its configuration"
 
 
@@ -86,6 +96,49 @@ def list_timezones(call: Call, self: Host) -> tuple[str, ...]:
 def set_servertime(call: Call, self: Host, value: datetime) -> None:
     """Refused with OPERATION_NOT_ALLOWED: the host keeps its time by its own means."""
     raise OperationNotAllowed(NO_CLOCK)
+
+
+@message(Host, kind=Kind.MEASURE, role=Role.READ_ONLY, has_async=True)
+def get_ntp_synchronized(call: Call, self: Host) -> bool:
+    """Whether the host's clock follows another, as its kernel says. OPERATION_NOT_ALLOWED where the agent cannot see
+    it: on a host that it does not run on.
+    """
+    return call.node.control.clock_synchronized()
+
+
+@message(Host, kind=Kind.READ, role=Role.READ_ONLY, has_async=True)
+def get_ntp_servers_status(call: Call, self: Host) -> Mapping[str, str]:
+    """Always empty: which servers the host keeps its time by, its own time service knows."""
+    return {}
+
+
+@message(Host, kind=Kind.READ, role=Role.READ_ONLY, has_async=True)
+def get_tracked_user_agents(call: Call, self: Host) -> Mapping[str, str]:
+    """Always empty: the agent keeps no account of its clients' names."""
+    return {}
+
+
+@message(Host, kind=Kind.READ, role=ADMIN, has_async=True)
+def get_sched_gran(call: Call, self: Host) -> HostSchedGran:
+    """Refused with OPERATION_NOT_ALLOWED: Xen's command line says it, which its boot loader has."""
+    raise OperationNotAllowed(SCHED_GRAN)
+
+
+@message(Host, kind=Kind.READ, role=ADMIN, has_async=True)
+def set_sched_gran(call: Call, self: Host, value: HostSchedGran) -> None:
+    """Refused with OPERATION_NOT_ALLOWED: Xen's command line says it, which its boot loader has."""
+    raise OperationNotAllowed(SCHED_GRAN)
+
+
+@message(Host, kind=Kind.READ, role=ADMIN, has_async=True)
+def rescan_drivers(call: Call, self: Host) -> None:
+    """Refused with NOT_IMPLEMENTED: XenServer has drivers in several versions to choose from, this host has Linux'."""
+    raise NotImplementedHere("host.rescan_drivers")
+
+
+@message(Host, kind=Kind.READ, role=ADMIN, has_async=False)
+def emergency_clear_mandatory_guidance(call: Call) -> None:
+    """Forget what must be done after an update. The agent installs none, so nothing is to be done."""
 
 
 @message(Host, kind=Kind.READ, has_async=False)
@@ -202,6 +255,27 @@ def enable_ssh_of_pool(call: Call, self: Pool) -> None:
 def disable_ssh_of_pool(call: Call, self: Pool) -> None:
     """Refused with DISABLE_SSH_PARTIALLY_FAILED: the host's own service manager switches its ssh."""
     raise DisableSshPartiallyFailed(call.host)
+
+
+@message(Pool, kind=Kind.READ, role=ADMIN, has_async=True, name="set_ssh_enabled_timeout")
+def set_ssh_enabled_timeout_of_pool(call: Call, self: Pool, value: int) -> None:
+    """Refused with SET_SSH_TIMEOUT_PARTIALLY_FAILED, but for what the host has."""
+    if value != call.host.ssh_enabled_timeout:
+        raise SetSshTimeoutPartiallyFailed(call.host)
+
+
+@message(Pool, kind=Kind.READ, role=ADMIN, has_async=True, name="set_ssh_auto_mode")
+def set_ssh_auto_mode_of_pool(call: Call, self: Pool, value: bool) -> None:
+    """Refused with SET_SSH_AUTO_MODE_PARTIALLY_FAILED, but for what the host has."""
+    if value != call.host.ssh_auto_mode:
+        raise SetSshAutoModePartiallyFailed(call.host)
+
+
+@message(Pool, kind=Kind.READ, role=ADMIN, has_async=True, name="set_console_idle_timeout")
+def set_console_idle_timeout_of_pool(call: Call, self: Pool, value: int) -> None:
+    """Refused with VALUE_NOT_SUPPORTED, but for what the host has: its own console is no business of the agent."""
+    if value != call.host.console_idle_timeout:
+        raise ValueNotSupported("console_idle_timeout", value, "the host's own console is no business of the agent")
 
 
 @message(Pool, kind=Kind.READ, has_async=True, name="set_https_only")

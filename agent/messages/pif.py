@@ -257,6 +257,16 @@ def set_primary_address_type(call: Call, self: PIF, primary_address_type: Primar
         raise PifUnmanaged(self)
 
 
+@message(PIF, has_async=True)
+def set_property(call: Call, self: PIF, name: str, value: str) -> None:
+    """Refused with PIF_UNMANAGED for gro, which the host's own network configuration sets, and INVALID_VALUE for a
+    property that is none.
+    """
+    if name != "gro" or value not in ("on", "off"):
+        raise InvalidValue("properties", f"{name[:64]} = {value[:64]}: there is gro, which is on or off")
+    raise PifUnmanaged(self)
+
+
 def _require_address(name: str, value: str) -> None:
     try:
         checks.address(value)

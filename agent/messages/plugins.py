@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from agent.call import Call
-from agent.classes import Host, Pool
-from agent.errors import InvalidValue
+from agent.classes import VM, Host, Pool
+from agent.classes.enums import PowerState
+from agent.classes.lifecycle import small
+from agent.errors import InvalidValue, VMBadPowerState
 from agent.logins import By
 from agent.model.messages import Kind, message
 from agent.roles import Role
@@ -37,6 +39,10 @@ def call_plugin(call: Call, host: Host, plugin: str, fn: str, args: Mapping[str,
     printed and what it complained of, where it fails or takes too long; UNKNOWN_XENAPI_PLUGIN_FUNCTION or another error
     where it says so.
     """
+    return _run(call, plugin, fn, args)
+
+
+def _run(call: Call, plugin: str, fn: str, args: Mapping[str, str]) -> str:
     with _session(call) as secret:
         return call.site.plugins.call(plugin, fn, (secret, dict(args)), lambda: call.progress(0.0))
 
@@ -71,3 +77,14 @@ def call_extension(call: Call, host: Host, call_: str) -> str:
     except (TypeError, OverflowError) as error:  # null and long numbers have no form in XML-RPC
         raise InvalidValue("call", str(error)) from None
     return json.dumps(value, default=str)
+
+
+@message(VM, kind=Kind.BESIDE, role=ADMIN)
+def call_host_plugin(call: Call, vm: VM, plugin: str, fn: str, args: Mapping[str, str]) -> str:
+    """Call a function of a plugin on the host that the machine runs on, as host.call_plugin does.
+
+    VM_BAD_POWER_STATE for one that runs on none.
+    """
+    if vm.resident_on is None:
+        raise VMBadPowerState(vm, small(PowerState.RUNNING), small(vm.power_state))
+    return _run(call, plugin, fn, args)

@@ -40,3 +40,9 @@ def reset_server_certificate(call: Call, host: Host) -> None:
 def refresh_server_certificate(call: Call, host: Host) -> None:
     """Replace the certificate by a fresh one, which is signed by itself, as reset_server_certificate does."""
     call.site.certificate.reset()
+
+
+@message(Host, kind=Kind.BESIDE, role=ADMIN, has_async=False)
+def emergency_reset_server_certificate(call: Call) -> None:
+    """Replace the certificate by a fresh one, which is signed by itself, as reset_server_certificate does."""
+    call.site.certificate.reset()

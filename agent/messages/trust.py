@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.call import Call
-from agent.classes import Pool
+from agent.classes import Certificate, Host, Pool, Session
+from agent.classes.enums import CertificatePurpose
 from agent.errors import (
     CertificateDoesNotExist,
     CrlDoesNotExist,
     MessageRemoved,
+    NotTrustedCertificate,
     OperationNotAllowed,
     ValueNotSupported,
 )
@@ -72,6 +74,39 @@ def crl_install(call: Call, name: str, cert: str) -> None:
 def crl_uninstall(call: Call, name: str) -> None:
     """Refused with CRL_DOES_NOT_EXIST: there are none."""
     raise CrlDoesNotExist(name[:200])
+
+
+@message(Pool, kind=Kind.READ, has_async=True)
+def install_trusted_certificate(
+    call: Call, self: Pool, ca: bool, cert: str, purpose: tuple[CertificatePurpose, ...]
+) -> None:
+    """Refused with OPERATION_NOT_ALLOWED: the agent calls no other server, and so has nobody to trust."""
+    raise OperationNotAllowed(NOBODY)
+
+
+@message(Pool, kind=Kind.READ, has_async=True)
+def uninstall_trusted_certificate(call: Call, self: Pool, certificate: Certificate) -> None:
+    """Refused with NOT_TRUSTED_CERTIFICATE: the certificates that there are, are the host's own."""
+    raise NotTrustedCertificate(certificate)
+
+
+@message(Pool, kind=Kind.READ, has_async=True)
+def sync_trusted_certificates_from(
+    call: Call, self: Pool, remote_address: str, remote_session: Session, verification_certificate: str, ca: bool
+) -> tuple[Certificate, ...]:
+    """Refused with OPERATION_NOT_ALLOWED: the agent calls no other server, and so has nobody to trust."""
+    raise OperationNotAllowed(NOBODY)
+
+
+@message(Host, kind=Kind.READ, role=ADMIN, has_async=False)
+def emergency_disable_tls_verification(call: Call) -> None:
+    """Verify no certificate of other servers. None is called, so nothing is to be done."""
+
+
+@message(Host, kind=Kind.READ, role=ADMIN, has_async=False)
+def emergency_reenable_tls_verification(call: Call) -> None:
+    """Refused with OPERATION_NOT_ALLOWED: the agent calls no other server whose certificate it could verify."""
+    raise OperationNotAllowed(NOBODY)
 
 
 # --- what else is told to nobody

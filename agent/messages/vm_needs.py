@@ -7,13 +7,14 @@ from time import monotonic, sleep
 from typing import Annotated, Any
 
 from agent.call import Call
-from agent.classes import SR, VDI, VM, Host, Session
+from agent.classes import SR, VDI, VM, Host, Session, VMAppliance
 from agent.classes.enums import PowerState
 from agent.classes.lifecycle import small
 from agent.errors import (
     LicenceRestriction,
     MessageRemoved,
     OperationNotAllowed,
+    Sysprep,
     ValueNotSupported,
     VMBadPowerState,
     VMLacksFeature,
@@ -21,7 +22,7 @@ from agent.errors import (
 )
 from agent.messages.vif import require_running
 from agent.model.messages import Kind, message
-from agent.model.types import Ref
+from agent.model.types import Ref, Set
 from agent.roles import Role
 
 MIB = 2**20
@@ -58,6 +59,25 @@ def _missing(vm: VM) -> list[SR]:
 def recover(call: Call, self: VM, session_to: Session, force: bool) -> None:
     """Refused with OPERATION_NOT_ALLOWED: both sessions are of this host, which has the machine already."""
     raise OperationNotAllowed("a session of this agent is of this host, which has the machine already")
+
+
+@message(VMAppliance, kind=Kind.READ, role=Role.READ_ONLY, has_async=True, name="get_SRs_required_for_recovery")
+def get_SRs_required_for_appliance(call: Call, self: VMAppliance, session_to: Session) -> tuple[SR, ...]:
+    """The storage of its machines' disks that the host does not reach now."""
+    return tuple(dict.fromkeys(sr for vm in self.VMs for sr in _missing(vm)))
+
+
+@message(VMAppliance, kind=Kind.READ, role=Role.READ_ONLY, has_async=True, name="assert_can_be_recovered")
+def assert_appliance_can_be_recovered(call: Call, self: VMAppliance, session_to: Session) -> None:
+    """VM_REQUIRES_SR while the host does not reach the storage of a disk of one of its machines."""
+    for vm in self.VMs:
+        assert_can_be_recovered(call, vm, session_to)
+
+
+@message(VMAppliance, kind=Kind.READ, role=Role.READ_ONLY, has_async=True, name="recover")
+def recover_appliance(call: Call, self: VMAppliance, session_to: Session, force: bool) -> None:
+    """Refused with OPERATION_NOT_ALLOWED: both sessions are of this host, which has the machines already."""
+    raise OperationNotAllowed("a session of this agent is of this host, which has the machines already")
 
 
 # --- memory
@@ -195,3 +215,14 @@ def set_protection_policy(call: Call, self: VM, value: Annotated[Any, Ref("VMPP"
 def get_is_snapshot_from_vmpp(call: Call, self: VM) -> bool:
     """Whether an old protection policy took the snapshot: no, there are none."""
     return False
+
+
+@message(VM, kind=Kind.READ, has_async=True)
+def set_groups(call: Call, self: VM, value: Annotated[Any, Set(Ref("VM_group"))]) -> None:
+    """Have the machine in no group. HANDLE_INVALID for any, since there is none."""
+
+
+@message(VM, kind=Kind.READ, has_async=True)
+def sysprep(call: Call, self: VM, unattend: str, timeout: float = 180.0) -> None:
+    """Refused with SYSPREP: the agent reaches no program in a guest."""
+    raise Sysprep(self, "the agent reaches no program in a guest")

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from agent.call import Call, Site
 from agent.classes import VDI, VM, VMSS, Task, schedules
 from agent.classes.enums import PowerState, VbdType, VmOperation, VmssFrequency, VmssType
-from agent.errors import MapDuplicateKey, OperationPartiallyFailed, VmssHasVm, XenError
+from agent.errors import InvalidValue, MapDuplicateKey, OperationPartiallyFailed, VmssHasVm, XenError
 from agent.messages import vdi as disks
 from agent.messages import vm as machines
 from agent.messages import vm_copies
@@ -74,6 +74,16 @@ def set_snapshot_schedule(call: Call, self: VM, value: VMSS | None) -> None:
 def set_enabled(call: Call, self: VMSS, value: bool) -> None:
     """Have snapshots taken when they are due, or not any more. What was due meanwhile is not made up for."""
     self.enabled, self.armed = value, wall_clock()
+
+
+@message(VMSS, kind=Kind.WRITE, has_async=True)
+def set_last_run_time(call: Call, self: VMSS, value: datetime) -> None:
+    """Say when snapshots were last taken: what was due before that is not made up for. INVALID_VALUE for a time to
+    come, until which none would be taken.
+    """
+    if value > wall_clock():
+        raise InvalidValue("last_run_time", "it is yet to come")
+    self.last_run_time = value
 
 
 @message(VMSS, kind=Kind.WRITE)

@@ -35,6 +35,11 @@ def _uuid(host: Host, what: str) -> str:
     return str(uuids.uuid5(uuids.UUID(host.uuid), what))
 
 
+def access_of(driver: str) -> PciDom0Access:
+    """Whether the host uses a device that this driver of it has; empty for none."""
+    return PciDom0Access.DISABLED if driver in SET_ASIDE else PciDom0Access.ENABLED
+
+
 def ppci_at(store: Store, host: Host, address: str) -> PPCI:
     """The device at this address, which may be gone from the host. In a transaction."""
     uuid = _uuid(host, f"PPCI {address}")
@@ -116,7 +121,7 @@ def _gpus(store: Store, host: Host, devices: Sequence[SeenPci], by_address: Mapp
             card.uuid, card.host = _uuid(host, f"PGPU {seen.address}"), host
             store.add(card)
         card.is_system_display_device = seen.boot_display
-        card.dom0_access = PciDom0Access.DISABLED if seen.driver in SET_ASIDE else PciDom0Access.ENABLED
+        card.dom0_access = access_of(seen.driver)
     for card in known.values():
         store.destroy(card)
 

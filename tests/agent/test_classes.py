@@ -250,8 +250,8 @@ def test_words_that_are_sent_by_default_are_known_to_clients_of_xapi(field: Fiel
 
 
 def test_every_enum_says_what_it_is_and_its_words_are_a_field_s() -> None:
-    results = [message.result for message in API.messages.values()]
-    kinds = [*(field.type for field in WIRE_FIELDS), *results]
+    told = [kind for each in API.messages.values() for kind in (each.result, *(param.type for param in each.params))]
+    kinds = [*(field.type for field in WIRE_FIELDS), *told]
     used = {enum.wire_name for kind in kinds for enum in _enum_of(kind)}
     assert sorted(all_enums()) == sorted(used)
     assert [name for name, enum in all_enums().items() if "TODO" in (enum.__doc__ or "TODO")] == []

@@ -15,6 +15,7 @@ import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -465,6 +466,59 @@ def test_no_connection_is_refused_while_it_restarts_on_passed_sockets(state: Pat
                     finally:
                         process.kill()
             assert path.is_socket()  # the manager's, who keeps it
+
+
+def asked(url: str, name: str, *params: object) -> Any:
+    """What a message answers root; the word HOST among the parameters is the host."""
+    with xmlrpc.client.ServerProxy(url) as proxy:
+        api: Any = proxy
+        session = api.session.login_with_password("root", "word")["Value"]
+        [host] = api.host.get_all(session)["Value"]
+        answer = getattr(api, name)(session, *[host if param == "HOST" else param for param in params])
+        assert answer["Status"] == "Success", answer
+        return answer["Value"]
+
+
+def test_a_client_has_it_start_anew_as_the_same_process(serve: Serve, state: Path) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    process = serve("--listen", url)
+    assert listening(process) == [url]
+    asked(url, "host.set_name_label", "HOST", "kept")
+    asked(url, "host.restart_agent", "HOST")
+    assert listening(process) == [url]
+    assert asked(url, "host.get_name_label", "HOST") == "kept"
+    assert (state / "lock").read_text().strip() == str(process.pid)
+    code, log = ended(process)
+    assert code == 0
+    assert "starting anew" in log
+
+
+def test_a_client_has_it_end(serve: Serve, state: Path) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    process = serve()
+    [url] = listening(process)
+    asked(url, "host.shutdown_agent")
+    assert process.wait(ENOUGH_SECONDS) == 0
+
+
+def test_it_starts_anew_on_the_sockets_it_was_passed(state: Path) -> None:
+    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    with socket.create_server(("127.0.0.1", 0)) as tcp:
+        url = f"http://127.0.0.1:{tcp.getsockname()[1]}"
+        with passing([tcp], "http", "--state", str(state), "--listen", url) as process:
+            try:
+                listening(process)
+                asked(url, "host.restart_agent", "HOST")
+                listening(process)
+                asked(url, "host.restart_agent", "HOST")
+                listening(process)
+                code, log = ended(process)
+                assert code == 0
+                assert log.count("starting anew") == 2
+            finally:
+                process.kill()
 
 
 def test_a_passed_socket_that_serves_no_clients_is_told(state: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_module_is_given_the_password_and_the_address(libpam: None, services: 
 
 @pytest.fixture
 def accounts(libpam: None, services: Path, tmp_path: Path) -> Callable[[str, str], dict[str, Any]]:
-    """Asks pam_unix of a host that has the accounts ada, and old, which has expired: in a view of the files of its own."""
+    """Asks pam_unix of a host with the accounts ada, and old, which has expired: in a view of the files of its own."""
     written(services, "pam_unix.so", "pam_unix.so")
     (tmp_path / "passwd").write_text("ada:x:4001:4001::/:/bin/sh\nold:x:4002:4002::/:/bin/sh\n")
     (tmp_path / "shadow").write_text(f"ada:{ADA}:19000:0:99999:7:::\nold:{OLD}:19000:0:99999:7::19001:\n")

@@ -8,6 +8,7 @@ import pytest
 
 from agent.errors import OperationNotAllowed
 from agent.ports import SeenSecurity
+from drivers import control as control_module
 from drivers.connection import Connection
 from drivers.control import HostControl, NoControl, SimulatedControl
 from drivers.node import LibvirtNode
@@ -64,6 +65,15 @@ def test_power_is_the_service_managers(control: HostControl, tmp_path: Path) -> 
     assert said(tmp_path, "systemctl") == ["--no-block reboot", "--no-block poweroff"]
 
 
+@pytest.mark.parametrize(("state", "synchronized"), [(0, True), (4, True), (5, False)])
+def test_the_kernel_says_whether_the_clock_follows_another(
+    control: HostControl, monkeypatch: pytest.MonkeyPatch, state: int, synchronized: bool
+) -> None:
+    assert 0 <= control_module._clock_state() <= 5
+    monkeypatch.setattr(control_module, "_clock_state", lambda: state)
+    assert control.clock_synchronized() is synchronized
+
+
 def test_what_the_tools_refuse_is_told_in_their_words(host: XlHost, tmp_path: Path) -> None:
     broken = tool(tmp_path, "broken", "echo 'Access denied' >&2; exit 1")
     control = HostControl(Xl(str(tmp_path / "broken")), journalctl=broken, systemctl=broken)
@@ -85,7 +95,12 @@ def test_a_host_that_is_not_ours_is_never_switched_off(control: NoControl) -> No
 
 def test_another_hosts_messages_are_out_of_reach() -> None:
     control = NoControl()
-    for call in (control.log, lambda: control.dmesg(clear=False), lambda: control.send_debug_keys("h")):
+    for call in (
+        control.log,
+        control.clock_synchronized,
+        lambda: control.dmesg(clear=False),
+        lambda: control.send_debug_keys("h"),
+    ):
         with pytest.raises(OperationNotAllowed, match="does not run on the host"):
             call()
     assert control.security() == SeenSecurity()

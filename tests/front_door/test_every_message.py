@@ -34,7 +34,11 @@ SPARE = "0000:01:00.0"
 
 
 def order(message: Message) -> int:
-    """What ends things comes after what only looks at them, and the end of the session last of all."""
+    """What ends things comes after what only looks at them, and the end of the session last of all; the agent itself
+    is only asked to end by a session that is over.
+    """
+    if message.name in ("restart_agent", "shutdown_agent"):
+        return 6
     if message.name in ("logout", "local_logout"):
         return 5
     if message.name == "destroy":
@@ -104,7 +108,9 @@ class Caller:
             return str(self.session)
         if class_name in self.subject:
             return str(self.subject[class_name])
-        every = self.send(f"{class_name}.get_all", self.secret)["Value"] if class_name in API.classes else []
+        known = class_name in API.classes
+        # No object is known to a session that is over.
+        every = self.send(f"{class_name}.get_all", self.secret).get("Value", []) if known else []
         return str(every[-1]) if every else "OpaqueRef:NULL"
 
     def value(self, kind: types.Type) -> Any:

@@ -88,6 +88,23 @@ REFUSED: list[tuple[str, tuple[Any, ...], str]] = [
     ("VM.migrate_send", (SELF, {}, True, {}, {}, {}), "VM_MIGRATE_FAILED"),
     ("VM.assert_can_migrate", (SELF, {}, True, {}, {}, {}), "VM_MIGRATE_FAILED"),
     ("VM.retrieve_wlb_recommendations", (SELF,), "WLB_NOT_INITIALIZED"),
+    ("pool.set_ssh_enabled_timeout", (POOL, "60"), "SET_SSH_TIMEOUT_PARTIALLY_FAILED"),
+    ("pool.set_ssh_auto_mode", (POOL, True), "SET_SSH_AUTO_MODE_PARTIALLY_FAILED"),
+    ("pool.set_console_idle_timeout", (POOL, "60"), "VALUE_NOT_SUPPORTED"),
+    ("pool.install_trusted_certificate", (POOL, True, "x", []), "OPERATION_NOT_ALLOWED"),
+    ("host.emergency_reenable_tls_verification", (), "OPERATION_NOT_ALLOWED"),
+    ("host.set_uefi_certificates", (HOST, "x"), "VALUE_NOT_SUPPORTED"),
+    ("host.get_sched_gran", (HOST,), "OPERATION_NOT_ALLOWED"),
+    ("host.set_sched_gran", (HOST, "core"), "OPERATION_NOT_ALLOWED"),
+    ("host.rescan_drivers", (HOST,), "NOT_IMPLEMENTED"),
+    ("host.restart_agent", (HOST,), "OPERATION_NOT_ALLOWED"),
+    ("host.shutdown_agent", (), "OPERATION_NOT_ALLOWED"),
+    ("session.create_from_db_file", ("x.db",), "COULD_NOT_IMPORT_DATABASE"),
+    ("VM.set_uefi_mode", (SELF, "setup"), "OPERATION_NOT_ALLOWED"),
+    ("VM.update_secureboot_certificates_on_boot", (SELF, True), "OPERATION_NOT_ALLOWED"),
+    ("VM.sysprep", (SELF, "<unattend/>"), "SYSPREP"),
+    ("VM.set_groups", (SELF, ["OpaqueRef:x"]), "HANDLE_INVALID"),
+    ("VM.call_host_plugin", (SELF, "plugin", "fn", {}), "VM_BAD_POWER_STATE"),
     ("VM.copy_bios_strings", (SELF, HOST), "VALUE_NOT_SUPPORTED"),
     ("VM.set_bios_strings", (SELF, {"bios-vendor": "x"}), "VALUE_NOT_SUPPORTED"),
     ("VM.set_shadow_multiplier_live", (SELF, 2.0), "VALUE_NOT_SUPPORTED"),
@@ -118,6 +135,19 @@ DONE_ALREADY: list[tuple[str, tuple[Any, ...], Any]] = [
     ("host.enable_display", (HOST,), "enabled"),
     ("host.evacuate", (HOST,), None),
     ("host.assert_can_evacuate", (HOST,), None),
+    ("pool.set_ssh_enabled_timeout", (POOL, "0"), None),
+    ("pool.set_ssh_auto_mode", (POOL, False), None),
+    ("pool.set_console_idle_timeout", (POOL, "0"), None),
+    ("pool.get_guest_secureboot_readiness", (POOL,), "not_ready"),
+    ("host.emergency_disable_tls_verification", (), None),
+    ("host.emergency_clear_mandatory_guidance", (), None),
+    ("host.set_uefi_certificates", (HOST, ""), None),
+    ("host.get_ntp_synchronized", (HOST,), True),
+    ("host.get_ntp_servers_status", (HOST,), {}),
+    ("host.get_tracked_user_agents", (HOST,), {}),
+    ("VM.get_secureboot_readiness", (SELF,), "not_supported"),
+    ("VM.update_secureboot_certificates_on_boot", (SELF, False), None),
+    ("VM.set_groups", (SELF, []), None),
     ("VM.set_bios_strings", (SELF, {}), None),
     ("VM.set_suspend_VDI", (SELF, "OpaqueRef:NULL"), None),
     ("VM.set_shadow_multiplier_live", (SELF, 1.0), None),
@@ -316,3 +346,62 @@ def test_time_zones_have_names(door: Door) -> None:
 def test_who_only_looks_after_machines_does_not_join_pools(door: Door) -> None:
     session = door.log_in(Role.VM_POWER_ADMIN)
     assert door.refused("pool.join", "a", "b", "c", session=session)[0] == "RBAC_PERMISSION_DENIED"
+
+
+def test_a_machine_with_uefi_firmware_has_it_without_secure_boot(door: Door) -> None:
+    vm = door.vm(HVM_boot_params={"firmware": "uefi"})
+    assert door("VM.get_secureboot_readiness", vm) == "disabled"
+
+
+def test_disks_have_what_this_storage_can(door: Door) -> None:
+    vm = door.vm()
+    sr, vbd = disk_of(door, vm)
+    vdi = vbd.VDI
+    assert door("VDI.get_nbd_info", vdi) == ()
+    door("VDI.set_on_boot", vdi, "persist")
+    assert door.refused("VDI.set_on_boot", vdi, "reset") == ["SR_OPERATION_NOT_SUPPORTED", sr.ref]
+    door("VDI.set_allow_caching", vdi, False)
+    assert door.refused("VDI.set_allow_caching", vdi, True)[0] == "VALUE_NOT_SUPPORTED"
+    assert door.refused("VDI.revert", vdi) == ["SR_OPERATION_NOT_SUPPORTED", sr.ref]
+    for name in ("VDI.open_database", "VDI.read_database_pool_uuid"):
+        assert door.refused(name, vdi) == ["VDI_INCOMPATIBLE_TYPE", vdi.ref, "user"]
+    metadata = door("VDI.create", {"SR": sr.ref, "virtual_size": "4096", "type": "metadata"})
+    assert door.refused("VDI.open_database", metadata)[0] == "COULD_NOT_IMPORT_DATABASE"
+    assert door.refused("VDI.pool_migrate", vdi, sr, {}) == ["VDI_NEEDS_VM_FOR_MIGRATE", vdi.ref]
+    door("VM.start", vm, False)
+    assert door.refused("VDI.pool_migrate", vdi, sr, {})[:2] == ["SR_DOES_NOT_SUPPORT_MIGRATION", sr.ref]
+
+
+def test_an_appliance_needs_what_its_machines_need(door: Door) -> None:
+    vm = door.vm()
+    sr, _ = disk_of(door, vm)
+    appliance = door("VM_appliance.create", {"name_label": "together"})
+    door("VM.set_appliance", vm, appliance)
+    assert door("VM_appliance.get_SRs_required_for_recovery", appliance, door.session) == ()
+    door("VM_appliance.assert_can_be_recovered", appliance, door.session)
+    assert door.refused("VM_appliance.recover", appliance, door.session, False)[0] == "OPERATION_NOT_ALLOWED"
+    [pbd] = sr.PBDs
+    door("PBD.unplug", pbd)
+    assert door("VM_appliance.get_SRs_required_for_recovery", appliance, door.session) == (sr,)
+    assert door.refused("VM_appliance.assert_can_be_recovered", appliance, door.session)[0] == "VM_REQUIRES_SR"
+
+
+def test_who_has_a_device_is_told_and_not_changed(door: Door) -> None:
+    for pci in door("PCI.get_all"):
+        access = door("PCI.get_dom0_access_status", pci)
+        same, other = ("disable", "enable") if access == "disabled" else ("enable", "disable")
+        assert door(f"PCI.{same}_dom0_access", pci) == access
+        assert door.refused(f"PCI.{other}_dom0_access", pci)[0] == "OPERATION_NOT_ALLOWED"
+
+
+def test_cards_of_the_host_have_no_properties_to_set(door: Door) -> None:
+    [pif] = door("PIF.get_all")
+    assert door.refused("PIF.set_property", pif, "gro", "on") == ["PIF_UNMANAGED", pif.ref]
+    assert door.refused("PIF.set_property", pif, "mtu", "9000")[0] == "INVALID_VALUE"
+
+
+def test_a_schedule_is_told_when_it_was_last_at_work(door: Door) -> None:
+    vmss = door("VMSS.create", {"name_label": "daily", "type": "snapshot", "frequency": "daily", "schedule": {}})
+    door("VMSS.set_last_run_time", vmss, "20260101T00:00:00Z")
+    assert vmss.last_run_time.year == 2026
+    assert door.refused("VMSS.set_last_run_time", vmss, "29990101T00:00:00Z")[0] == "INVALID_VALUE"

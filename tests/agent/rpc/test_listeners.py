@@ -98,7 +98,7 @@ def test_a_socket_that_does_not_listen_is_refused() -> None:
     [{}, {"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {"LISTEN_FDS": "x", "LISTEN_PID": str(os.getpid())}],
 )
 def test_what_was_passed_to_another_process_is_not_ours(environment: dict[str, str]) -> None:
-    assert systemd.passed_sockets(environment) == []
+    assert systemd.Passed(environment).sockets() == []
     assert environment == {}
 
 
