@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import libvirt
 
+from drivers import reasons
 from drivers.program import installed
 from drivers.xenstore import PLACES
 
@@ -65,7 +66,7 @@ def host(uri: str, root: Path = Path("/")) -> Iterator[Seen]:
 
 def hypervisor(uri: str) -> Iterator[Seen]:
     """What libvirt says."""
-    libvirt.registerErrorHandler(lambda context, error: None, None)
+    reasons.keep()
     yield from _version(libvirt.getVersion(), "the library")
     try:
         connection = libvirt.open(uri)

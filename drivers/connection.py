@@ -18,6 +18,7 @@ from typing import ClassVar
 import libvirt
 
 from agent.errors import HostOffline
+from drivers import reasons
 
 log = logging.getLogger(__name__)
 
@@ -263,16 +264,12 @@ class Connection:
         """Events and keepalive need a loop that was registered before the first connection was opened."""
         with cls._loop_lock:
             if cls._loop is None:
-                libvirt.registerErrorHandler(_silent, None)
+                reasons.keep()
                 libvirt.virEventRegisterDefaultImpl()
                 cls._note_beat(0, None)
                 libvirt.virEventAddTimeout(BEAT_SECONDS * 1000, cls._note_beat, None)
                 cls._loop = threading.Thread(target=_run_events, name="libvirt events", daemon=True)
                 cls._loop.start()
-
-
-def _silent(context: object, error: object) -> None:
-    """libvirt prints every error on stderr unless somebody takes them; the exceptions say it all."""
 
 
 def _run_events() -> None:
