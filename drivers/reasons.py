@@ -20,7 +20,7 @@ _told = threading.local()
 def keep() -> None:
     """Give every libvirtError its reason from now on, and have libvirt print none on stderr, as it else does."""
     libvirt.registerErrorHandler(_note, None)
-    libvirt.libvirtError.__init__ = _init  # type: ignore[method-assign]
+    libvirt.libvirtError.__init__ = _init
 
 
 def _note(context: object, reason: tuple[Any, ...]) -> None:

@@ -372,6 +372,7 @@ def test_only_so_many_are_open_at_once(
     served: Served, screen: Screen, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "AT_ONCE", 2)
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.05)
     with Tunnel(served, path(served, uuid=console.uuid)), Tunnel(served, path(served, uuid=console.uuid)) as second:
         with Tunnel(served, path(served, uuid=console.uuid)) as third:
             assert (third.status, second.status) == (503, 200)
@@ -382,8 +383,9 @@ def test_only_so_many_are_open_at_once(
 
 
 def test_the_pool_may_limit_a_machine_to_one_client(
-    door: Door, served: Served, screen: Screen, console: Console
+    door: Door, served: Served, screen: Screen, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.05)
     door("pool.set_limit_console_sessions", door.observer.pool, True)
     with Tunnel(served, path(served, uuid=console.uuid)) as first:
         with Tunnel(served, path(served, uuid=console.uuid)) as second:
