@@ -19,6 +19,7 @@ from typing import Any
 from agent import __version__, config
 from agent.config import ConfigError
 from agent.roles import Role
+from agent.terminal import printable_lines
 from agent.upkeep import words as upkeep
 from agent.users import Users, UsersError
 
@@ -319,7 +320,7 @@ def _add_completion(commands: Any) -> None:
 
 def complain(text: object) -> int:
     """Say on standard error what failed. Returns the exit code 1."""
-    print(f"xen-host-agent: {text}", file=sys.stderr)
+    print(printable_lines(f"xen-host-agent: {text}"), file=sys.stderr)
     return 1
 
 

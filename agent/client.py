@@ -29,6 +29,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from agent.cli import PASSWORD_VARIABLE, complain, password_line
+from agent.terminal import as_json, printable
 from agent.users import UsersError
 
 CONNECT_SECONDS = 10.0
@@ -244,11 +245,11 @@ def run_call(args: argparse.Namespace) -> int:
                 params.insert(0, agent.session)
             result = agent.send(args.message, *params)
     except Failure as failure:
-        print(failure, file=sys.stderr)
+        print(printable(str(failure)), file=sys.stderr)
         return 1
     except (Unreachable, UsersError) as error:
         return complain(error)
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+    print(as_json(result))
     return 0
 
 
@@ -263,7 +264,7 @@ def run_watch(args: argparse.Namespace) -> int:
                 signal.signal(number, watcher.end)
             watcher.run()
     except Failure as failure:
-        print(failure, file=sys.stderr)
+        print(printable(str(failure)), file=sys.stderr)
         return 1
     except (Unreachable, UsersError) as error:
         return complain(error)
@@ -271,7 +272,7 @@ def run_watch(args: argparse.Namespace) -> int:
 
 
 def _note(text: str) -> None:
-    print(f"xen-host-agent: {text}", file=sys.stderr, flush=True)
+    print(printable(f"xen-host-agent: {text}"), file=sys.stderr, flush=True)
 
 
 class Watcher:
@@ -335,7 +336,7 @@ class Watcher:
         for event in reply["events"]:
             line = self._line(event)
             if not self._silent:
-                print(line, flush=True)
+                print(printable(line), flush=True)
         if self._silent:
             _note("watching")
         self._silent = False

@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 
+from agent.terminal import printable
+
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
 """Levels as the journal of systemd numbers them."""
 
@@ -19,11 +21,7 @@ class OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The entry, its traceback included."""
-        text = super().format(record)
-        if text.isprintable():
-            return text
-        # Besides control characters, what separates lines or turns the direction of writing around: U+2028, U+202E.
-        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+        return printable(super().format(record))
 
 
 class JournalLine(OneLine):

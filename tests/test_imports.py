@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 ORDER = (
     ("agent",),
-    ("agent.errors", "agent.roles", "agent.lanes"),
+    ("agent.errors", "agent.roles", "agent.lanes", "agent.terminal"),
     ("agent.users", "agent.config_sources", "agent.pam", "agent.pam_child", "agent.tcp_owner"),
     ("agent.logins",),
     ("agent.config",),

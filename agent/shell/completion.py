@@ -27,8 +27,8 @@ from agent.shell.objects import Missing, Objects, belongs
 from agent.shell.run import parser as shell_parser
 from agent.shell.spellings import View
 from agent.shell.subject import subject_names
-from agent.shell.values import printable
 from agent.shell.words import Shape, Word, Words, key
+from agent.terminal import printable
 from agent.users import UsersError
 
 PATIENCE_SECONDS = 2.0

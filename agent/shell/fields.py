@@ -14,6 +14,7 @@ from agent.shell.sitting import Sitting
 from agent.shell.subject import Subject, subject_names, take_subject
 from agent.shell.values import check, pair, parse, plain, show
 from agent.shell.words import Noun, Word, spell
+from agent.terminal import as_json
 
 
 def parameters(command: Command, words: list[Given]) -> Work:
@@ -70,9 +71,7 @@ def _get(sitting: Sitting, noun: Noun, subject: Subject, field: Word, part: str 
             if part not in value:
                 raise Missing(f"{field.label} has no key {part!r}{meant(part, value)}")
             value, shape = value[part], shape.parts[1]
-        sitting.print(
-            [output.as_json(plain(shape, value)) if sitting.options.json else output.text(show(shape, value))]
-        )
+        sitting.print([as_json(plain(shape, value)) if sitting.options.json else output.text(show(shape, value))])
 
 
 def _change(noun: Noun, subject: Subject, calls: Callable[[Sitting, str], list[tuple[str, list[Any]]]]) -> Work:

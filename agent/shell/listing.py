@@ -13,6 +13,7 @@ from agent.shell.sitting import Sitting
 from agent.shell.spellings import COLUMNS, SHOWN_COLUMNS
 from agent.shell.values import plain
 from agent.shell.words import Noun, Word, Words, key, spell
+from agent.terminal import as_json
 
 Work = Callable[[Sitting], None]
 """What is left of a command once its words are understood: the part that needs the agent."""
@@ -71,7 +72,7 @@ def print_records(sitting: Sitting, columns: Sequence[Column], records: Sequence
     objects, options = sitting.objects, sitting.options
     if options.json:
         shown = [{_json_name(each): _json_value(sitting, each, record) for each in columns} for record in records]
-        sitting.print([output.as_json(shown)])
+        sitting.print([as_json(shown)])
     elif options.minimal:
         sitting.print([output.minimal([objects.text(columns[0], record) for record in records])])
     elif whole:

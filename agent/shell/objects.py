@@ -8,8 +8,9 @@ from typing import Any
 from agent.client import Agent, Failure
 from agent.shell.asked import Given, Misused, meant
 from agent.shell.spellings import View
-from agent.shell.values import NULL, UUID, printable, show, uuid, word
+from agent.shell.values import NULL, UUID, show, uuid, word
 from agent.shell.words import Noun, Word, Words, key, spell
+from agent.terminal import printable
 
 Record = Mapping[str, Any]
 

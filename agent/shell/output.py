@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from agent.shell.values import printable
 from agent.shell.words import READ_WRITE, Word
+from agent.terminal import printable
 
 NARROWEST = 8
 """A column is not cut below this many letters."""
@@ -70,12 +68,6 @@ def block(lines: Sequence[tuple[str, str, str]]) -> list[str]:
 def minimal(values: Sequence[str]) -> str:
     """Values on one line, by commas; a comma or backslash in one has a backslash before it, as in xe."""
     return ",".join(printable(value).replace("\\", "\\\\").replace(",", "\\,") for value in values)
-
-
-def as_json(value: Any) -> str:
-    """JSON that a terminal can be shown."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    return "".join(each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def text(value: str) -> str:

@@ -16,6 +16,7 @@ from agent.shell.objects import Missing, Objects
 from agent.shell.sitting import Failed, Options, Sitting
 from agent.shell.tasks import Cancelled, LeftRunning
 from agent.shell.words import Words
+from agent.terminal import printable_lines
 from agent.users import UsersError
 
 Derive = Callable[[], dict[str, Any]]
@@ -114,7 +115,7 @@ def _perform(command: Command, work: listing.Work, words: Words, args: argparse.
 
 def _misused(name: str, misused: Misused) -> NoReturn:
     where = f" {name}" if name else ""
-    print(f"xen-host-agent{where}: {misused}", file=sys.stderr)
+    print(printable_lines(f"xen-host-agent{where}: {misused}"), file=sys.stderr)
     raise SystemExit(2)
 
 

@@ -12,6 +12,7 @@ from agent.shell import output, tasks
 from agent.shell.objects import Objects
 from agent.shell.values import plain, show
 from agent.shell.words import Shape, Verb, Words
+from agent.terminal import as_json, printable_lines
 
 
 class Failed(Exception):
@@ -62,7 +63,7 @@ class Sitting:
         """Print what a verb answered, of each object it was sent to."""
         if self.options.json:
             values = [plain(shape, result) for result in results]
-            self.print([output.as_json(values if self.options.multiple else values[0])])
+            self.print([as_json(values if self.options.multiple else values[0])])
         elif shape.kind != "void":
             shown = [show(shape, result) for result in results]
             if self.options.minimal:
@@ -73,4 +74,4 @@ class Sitting:
 
 def note(text: str) -> None:
     """Say something beside the result, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable_lines(text), file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from agent.client import Agent, Failure, Unreachable
+from agent.terminal import printable
 
 OPEN = ("pending", "cancelling")
 FIRST_SECONDS, LAST_SECONDS = 0.02, 0.25
@@ -49,7 +50,7 @@ class Progress:
         self._shown = True
         full = int(max(0.0, min(1.0, part)) * BAR)
         minutes, rest = divmod(int(seconds), 60)
-        line = f"{self._title} [{'#' * full}{'.' * (BAR - full)}] {part:4.0%} {minutes}:{rest:02}"
+        line = f"{printable(self._title)} [{'#' * full}{'.' * (BAR - full)}] {part:4.0%} {minutes}:{rest:02}"
         sys.stderr.write(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}")
         sys.stderr.flush()
 

@@ -138,10 +138,3 @@ def plain(shape: Shape, value: Any) -> Any:
             key_shape, value_shape = shape.parts
             return {show(key_shape, name): plain(value_shape, item) for name, item in value.items()}
     return value
-
-
-def printable(text: str) -> str:
-    """A text on one line, without what a terminal would obey."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -19,6 +19,7 @@ from agent import config
 from agent.cli import complain
 from agent.config import Config, ConfigError
 from agent.state_lock import StateHeld, held
+from agent.terminal import printable
 from agent.upkeep import archive
 from agent.users import Users, UsersError
 from drivers import checkup
@@ -42,9 +43,9 @@ def run_doctor(args: argparse.Namespace) -> int:
         print(json.dumps([item._asdict() for item in findings], indent=1))
     else:
         for item in findings:
-            print(f"{item.level:8} {item.subject}: {item.text}")
+            print(printable(f"{item.level:8} {item.subject}: {item.text}"))
             if item.todo:
-                print(f"         -> {item.todo}")
+                print(printable(f"         -> {item.todo}"))
     return int(any(item.level == "error" for item in findings))
 
 

@@ -25,6 +25,7 @@ from agent.ports import Machine
 from agent.state_lock import StateHeld, held
 from agent.store.journal import Journal, JournalError
 from agent.store.store import Store
+from agent.terminal import printable
 from agent.upkeep import archive
 from agent.upkeep.archive import ArchiveError
 
@@ -68,9 +69,9 @@ def run_fsck(args: argparse.Namespace) -> int:
     except (ConfigError, ArchiveError, JournalError, OSError) as error:
         return complain(error)
     for item in found:
-        print(f"{'mended' if item.mended else 'noted' if item.harmless else 'LEFT'}: {item.text}")
+        print(printable(f"{'mended' if item.mended else 'noted' if item.harmless else 'LEFT'}: {item.text}"))
         if not item.mended:
-            print(f"     -> {item.todo}")
+            print(printable(f"     -> {item.todo}"))
     left = [item for item in found if not item.mended and not item.harmless]
     print(f"{len(found)} differences, {sum(item.mended for item in found)} mended, {len(left)} left to look at")
     return int(bool(left))

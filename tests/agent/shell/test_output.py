@@ -8,6 +8,7 @@ import pytest
 
 from agent.shell import output
 from agent.shell.words import READ_WRITE, Shape, Word
+from agent.terminal import as_json
 
 ROWS = [["u" * 10, "a long name of a machine", "Running"], ["v" * 10, "short", "Halted"]]
 HEADINGS = ["uuid", "name", "state"]
@@ -46,7 +47,7 @@ def test_a_record_is_one_field_a_line() -> None:
 
 def test_json_is_json_and_speaks_to_no_terminal() -> None:
     value = {"a": "\x9b31m\u202e ü", "b": [1, True, None]}
-    text = output.as_json(value)
+    text = as_json(value)
     assert json.loads(text) == value
     assert "ü" in text
     assert all(each == "\n" or each.isprintable() for each in text)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from agent.shell.asked import Misused, given, meant, taken
-from agent.shell.values import parse, plain, printable, show
+from agent.shell.values import parse, plain, show
 from agent.shell.words import Shape, key, spell
+from agent.terminal import printable
 
 STRING, INT, BOOL = Shape("string", "string"), Shape("int", "int"), Shape("bool", "bool")
 WORDS = Shape("enum", "enum x", words=("HVM", "pv_in_pvh", "Running"))
@@ -98,6 +99,7 @@ def test_values_are_shown_as_xe_shows_them_and_told_as_json(shape: Shape, value:
     assert plain(shape, value) == json
 
 
+@pytest.mark.threat("T11", "T26")
 def test_no_name_can_speak_to_the_terminal() -> None:
     assert printable("a\x1b]0;x\x07\u202e\x9bb\nc") == "a\\x1b]0;x\\x07\\u202e\\x9bb\\nc"
     assert printable("Käse") == "Käse"
