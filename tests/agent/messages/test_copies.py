@@ -337,6 +337,7 @@ def test_a_destroyed_snapshot_takes_its_devices_and_leaves_its_disks(web: Web) -
     assert all(web.door.store.is_live(vdi) for vdi in kept)
 
 
+@pytest.mark.threat("T4")
 @pytest.mark.parametrize(
     "text",
     [
