@@ -20,14 +20,23 @@ COUNTS = pytest.StashKey[Mapping[str, tuple[int, int]]]()
 COUNTS_OF_XAPI = pytest.StashKey[Mapping[str, tuple[int, int]]]()
 """The same of today's xapi."""
 
+TRIED = pytest.StashKey[dict[str, tuple[int, int, int]]]()
+"""How many threats and faults have tests, of how many, and how many docs/security.md explains instead."""
+
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how much of both references is served."""
+    """Say how much of both references is served, and how many threats and faults are tried."""
     for what, key in (("XenAPI 1.0", COUNTS), ("xapi 2.23", COUNTS_OF_XAPI)):
         counts = terminalreporter.config.stash.get(key, {})
         if counts:
             parts = ", ".join(f"{served:,} of {there:,} {kind}" for kind, (served, there) in counts.items())
             terminalreporter.write_line(f"served of {what}: {parts}")
+    tried = terminalreporter.config.stash.get(TRIED, {})
+    if tried:
+        told = (
+            f"{kind}s: {n} of {there} tested, {explained} explained" for kind, (n, there, explained) in tried.items()
+        )
+        terminalreporter.write_line("; ".join(told))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+SMALLEST = 512
+"""Octets of the smallest file that SQLite does not take for an empty one."""
+RESTORE = "put a copy back with 'xen-host-agent restore FILE', or move it away to start anew"
 Row = tuple[str, str, bytes | None]
 """Class, uuid, and the record as JSON; None where the object is gone."""
 
@@ -73,11 +76,17 @@ class Journal:
     def _open(path: Path | None) -> sqlite3.Connection:
         connection = None
         try:
+            if path is not None and path.exists() and path.stat().st_size < SMALLEST:
+                # SQLite would take it for a new one.
+                raise JournalError(f"{path} cannot be used as the journal: it is empty or cut; {RESTORE}")
             connection = sqlite3.connect(
                 path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=16
             )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise JournalError(f"{path} is damaged ({found}): {RESTORE}")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA:
                 raise JournalError(
@@ -98,7 +107,7 @@ class Journal:
                 connection.close()
             if isinstance(error, JournalError):
                 raise
-            raise JournalError(f"{path} cannot be used as the journal: {error}") from error
+            raise JournalError(f"{path} cannot be used as the journal: {error}; {RESTORE}") from error
 
     def rows(self) -> Iterator[tuple[str, str, bytes]]:
         """All records kept. Only before `start`. JournalError where the file is damaged."""

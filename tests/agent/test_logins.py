@@ -99,6 +99,7 @@ def test_root_on_this_host_is_asked_for_nothing(users: Users, mocker: MockerFixt
     assert rules.identify(users, ROOT, "", "") == Identity("root", Role.POOL_ADMIN, By.ROOT)
 
 
+@pytest.mark.threat("T24")
 def test_mode_none_takes_the_kernels_word_and_no_other(users: Users, mocker: MockerFixture) -> None:
     uid = os.getuid()
     name = pwd.getpwuid(uid).pw_name
@@ -131,6 +132,7 @@ def ends(client: socket.socket) -> tcp_owner.Ends:
     return here[0], here[1], there[0], there[1]
 
 
+@pytest.mark.threat("T24")
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_the_kernel_tells_whose_the_other_end_is(address: str) -> None:
     client, server = pair(address)

@@ -281,7 +281,7 @@ def test_a_newer_format_is_refused_with_what_to_do(open_store: Open, closed: Lab
 
 @pytest.mark.fault("F9")
 def test_a_file_that_is_no_journal_is_refused_by_name(file: Path) -> None:
-    file.write_bytes(b"a letter to my aunt, longer than a header. " * 10)
+    file.write_bytes(b"a letter to my aunt, longer than a header. " * 20)
     with pytest.raises(JournalError, match=f"{file} cannot be used as the journal: file is not a database"):
         Journal(file)
 
