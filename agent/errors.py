@@ -1348,3 +1348,72 @@ class SrDoesNotSupportMigration(XenError):
     code = "SR_DOES_NOT_SUPPORT_MIGRATION"
     sr: object
     capabilities: str
+
+
+# --- USB devices
+
+
+@dataclass(eq=False)
+class UsbGroupContainsNoPusbs(XenError):
+    """The group has no device that machines may be given."""
+
+    code = "USB_GROUP_CONTAINS_NO_PUSBS"
+    usb_group: object
+
+
+@dataclass(eq=False)
+class UsbGroupContainsPusb(XenError):
+    """The group has devices."""
+
+    code = "USB_GROUP_CONTAINS_PUSB"
+    pusbs: object
+
+
+@dataclass(eq=False)
+class UsbGroupContainsVusb(XenError):
+    """Machines are given devices of the group."""
+
+    code = "USB_GROUP_CONTAINS_VUSB"
+    vusbs: object
+
+
+@dataclass(eq=False)
+class UsbGroupConflict(XenError):
+    """The machine is given a device of this group already."""
+
+    code = "USB_GROUP_CONFLICT"
+    USB_group: object
+
+
+@dataclass(eq=False)
+class UsbAlreadyAttached(XenError):
+    """A machine has the device."""
+
+    code = "USB_ALREADY_ATTACHED"
+    PUSB: object
+    VM: object
+
+
+@dataclass(eq=False)
+class TooManyVusbs(XenError):
+    """A machine can have so many USB devices, and has them."""
+
+    code = "TOO_MANY_VUSBS"
+    number: int
+
+
+@dataclass(eq=False)
+class VMHasVusbs(XenError):
+    """This cannot be done to a machine that has USB devices of the host."""
+
+    code = "VM_HAS_VUSBS"
+    vm: object
+
+
+@dataclass(eq=False)
+class VMRequiresVusb(XenError):
+    """The machine is to have a device of this group, and none is free."""
+
+    code = "VM_REQUIRES_VUSB"
+    vm: object
+    USB_group: object

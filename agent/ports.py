@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from socket import socket
 from typing import Protocol
 
-from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Console, Network
+from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, VUSB, Console, Network
 from agent.classes.enums import BondMode, DomainType, ImageFormat, OnCrash, OnNormalExit, PowerState
 
 # --- what is seen
@@ -120,6 +120,8 @@ class SeenDomain:
     nics: Sequence[SeenNic] = ()
     pci: Sequence[str] = ()
     """The addresses of the PCI devices of the host that it has."""
+    usb: Sequence[str] = ()
+    """The USB devices of the host that it has, as ``SeenUsb.device``."""
     consoles: Sequence[SeenConsole] = ()
     guest: GuestReading | None = None
     """None where it does not run, or nothing can be known of it."""
@@ -272,6 +274,24 @@ class SeenPci:
     """The host's driver that has it; ``pciback`` for one that is set aside for guests, empty for none."""
     boot_display: bool = False
     """Is it the graphics card that the host booted with."""
+
+
+@dataclass(frozen=True)
+class SeenUsb:
+    """A USB device of the host that is no hub."""
+
+    path: str
+    """Its place as Linux writes it: bus and ports, ``1-2.1``."""
+    kind: str
+    """Maker and model in hexadecimal digits: ``0951:1666``."""
+    device: str
+    """As a domain names it: the kind, and the numbers of bus and device that it has now, ``0951:1666:1:4``."""
+    vendor_name: str
+    product_name: str
+    serial: str = ""
+    version: str = ""
+    speed: float = 0.0
+    """Mbit/s."""
 
 
 @dataclass(frozen=True)
@@ -523,6 +543,14 @@ class Domains(Protocol):
         """Give the running machine the device. OPERATION_NOT_ALLOWED where the hypervisor cannot."""
 
     def unplug_pci(self, dpci: DPCI) -> None:
+        """Take the device from the running machine. DEVICE_DETACH_REJECTED if the guest keeps it,
+        DEVICE_ALREADY_DETACHED if it has it no more.
+        """
+
+    def plug_usb(self, vusb: VUSB) -> None:
+        """Give the running machine the device. OPERATION_NOT_ALLOWED where the hypervisor cannot."""
+
+    def unplug_usb(self, vusb: VUSB) -> None:
         """Take the device from the running machine. DEVICE_DETACH_REJECTED if the guest keeps it,
         DEVICE_ALREADY_DETACHED if it has it no more.
         """
@@ -856,6 +884,9 @@ class Node(Protocol):
 
     def pci_devices(self) -> Sequence[SeenPci]:
         """All PCI devices of the machine, also those that a guest has."""
+
+    def usb_devices(self) -> Sequence[SeenUsb]:
+        """All USB devices but hubs."""
 
     def scsi_adapters(self) -> Sequence[int]:
         """The numbers of its SCSI adapters."""

@@ -20,7 +20,7 @@ from socket import socket
 import libvirt
 from lxml import etree
 
-from agent.classes import DPCI, VBD, VIF, VM, Console
+from agent.classes import DPCI, VBD, VIF, VM, VUSB, Console
 from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, VbdType
 from agent.errors import (
     DeviceAlreadyAttached,
@@ -582,26 +582,39 @@ class LibvirtDomains:
 
     def plug_pci(self, dpci: DPCI) -> None:
         """Give the running machine the device of the host. OPERATION_NOT_ALLOWED where Xen or libvirt cannot."""
-        hostdev = xml_devices.pci_element(dpci)
-        with self._acting(dpci.VM, *ALIVE, long=True, subject=dpci, field="PPCI", value=dpci.PPCI.name) as domain:
-            try:
-                self._give(domain, hostdev, dpci, lambda: self._live_pci(domain, dpci))
-            except libvirt.libvirtError as error:
-                if error.get_error_code() in _REFUSED_CODES and domain.isActive():
-                    raise OperationNotAllowed(f"{dpci.PPCI.name}: {error.get_error_message()}") from error
-                raise
+        self._plug_host_device(dpci, xml_devices.pci_element(dpci), "PPCI", dpci.PPCI.name)
 
     def unplug_pci(self, dpci: DPCI) -> None:
         """Take the device of the host from the running machine."""
-        with self._acting(dpci.VM, *ALIVE, long=True, subject=dpci, field="PPCI", value=dpci.PPCI.name) as domain:
-            hostdev = self._live_pci(domain, dpci)
-            if hostdev is None:
-                raise DeviceAlreadyDetached(dpci)
-            self._take(domain, hostdev, dpci)
+        self._unplug_host_device(dpci, "PPCI", dpci.PPCI.name)
 
-    def _live_pci(self, domain: libvirt.virDomain, dpci: DPCI) -> etree._Element | None:
-        devices = xml_read.pci_devices(self._tree(domain))
-        return next((hostdev for hostdev in devices if xml_read.pci_address_of(hostdev) == dpci.PPCI.name), None)
+    def plug_usb(self, vusb: VUSB) -> None:
+        """Give the running machine the device of the host. OPERATION_NOT_ALLOWED where Xen or libvirt cannot."""
+        self._plug_host_device(vusb, xml_devices.usb_element(vusb), "USB_group", vusb.device)
+
+    def unplug_usb(self, vusb: VUSB) -> None:
+        """Take the device of the host from the running machine."""
+        self._unplug_host_device(vusb, "USB_group", vusb.device)
+
+    def _plug_host_device(self, owner: DPCI | VUSB, device: etree._Element, field: str, name: str) -> None:
+        with self._acting(owner.VM, *ALIVE, long=True, subject=owner, field=field, value=name) as domain:
+            try:
+                self._give(domain, device, owner, lambda: self._live_host_device(domain, name))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() in _REFUSED_CODES and domain.isActive():
+                    raise OperationNotAllowed(f"{name}: {error.get_error_message()}") from error
+                raise
+
+    def _unplug_host_device(self, owner: DPCI | VUSB, field: str, name: str) -> None:
+        with self._acting(owner.VM, *ALIVE, long=True, subject=owner, field=field, value=name) as domain:
+            hostdev = self._live_host_device(domain, name)
+            if hostdev is None:
+                raise DeviceAlreadyDetached(owner)
+            self._take(domain, hostdev, owner)
+
+    def _live_host_device(self, domain: libvirt.virDomain, name: str) -> etree._Element | None:
+        devices = self._tree(domain).iterfind("devices/hostdev")
+        return next((hostdev for hostdev in devices if xml_read.host_device_of(hostdev) == name), None)
 
     def _live_disk(self, domain: libvirt.virDomain, vbd: VBD) -> etree._Element | None:
         target = xml.device_name(vbd)
@@ -615,7 +628,7 @@ class LibvirtDomains:
         self,
         domain: libvirt.virDomain,
         device: etree._Element,
-        owner: VBD | VIF | DPCI,
+        owner: VBD | VIF | DPCI | VUSB,
         present: Callable[[], etree._Element | None],
     ) -> None:
         if present() is not None:
@@ -628,7 +641,7 @@ class LibvirtDomains:
                 raise DeviceAlreadyAttached(owner) from error
             raise
 
-    def _take(self, domain: libvirt.virDomain, device: etree._Element, owner: VBD | VIF | DPCI) -> None:
+    def _take(self, domain: libvirt.virDomain, device: etree._Element, owner: VBD | VIF | DPCI | VUSB) -> None:
         try:
             self._detach(domain, device)
         except libvirt.libvirtError as error:

@@ -20,8 +20,8 @@ import libvirt
 import psutil
 from lxml import etree
 
-from agent.ports import Control, CpuPools, SeenCpu, SeenHost, SeenInterface, SeenPci, SeenScsi
-from drivers import cards, scsi
+from agent.ports import Control, CpuPools, SeenCpu, SeenHost, SeenInterface, SeenPci, SeenScsi, SeenUsb
+from drivers import cards, scsi, usb
 from drivers.connection import Connection
 from drivers.control import HostControl, NoControl, SimulatedControl
 from drivers.cpu_pools import SimulatedCpuPools, XlCpuPools
@@ -197,6 +197,10 @@ class LibvirtNode:
     def pci_devices(self) -> Sequence[SeenPci]:
         """All PCI devices, as the control domain's Linux shows them."""
         return self._pci.devices()
+
+    def usb_devices(self) -> Sequence[SeenUsb]:
+        """All USB devices but hubs, as the control domain's Linux shows them."""
+        return usb.devices(self.root / "sys", self.root / "usr/share")
 
     def scsi_adapters(self) -> Sequence[int]:
         """The numbers of the SCSI adapters."""

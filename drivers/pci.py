@@ -100,17 +100,19 @@ class PciBus:
 
     def _names(self, wanted: frozenset[Ids]) -> Names:
         if self._named[0] != wanted:
-            self._named = (wanted, self._read_names(wanted))
+            self._named = (wanted, names_from(self.share, "pci.ids", wanted))
         return self._named[1]
 
-    def _read_names(self, wanted: frozenset[Ids]) -> Names:
-        for folder in _FOLDERS:
-            try:
-                with (self.share / folder / "pci.ids").open(encoding="utf-8", errors="replace") as lines:
-                    return names_in(lines, wanted)
-            except OSError:
-                continue
-        return Names()
+
+def names_from(share: Path, file: str, wanted: frozenset[Ids]) -> Names:
+    """The names that the host's list of this name has, which is ``pci.ids`` or, of the same form, ``usb.ids``."""
+    for folder in _FOLDERS:
+        try:
+            with (share / folder / file).open(encoding="utf-8", errors="replace") as lines:
+                return names_in(lines, wanted)
+        except OSError:
+            continue
+    return Names()
 
 
 def _ids(path: Path) -> Ids:

@@ -1,6 +1,6 @@
 """The host of the simulation: what libvirt's test driver and this machine tell, and devices that are played.
 
-PCI and SCSI devices are never this machine's own, for the simulation must not hand those to anybody.
+PCI, SCSI and USB devices are never this machine's own, for the simulation must not hand those to anybody.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.classes.enums import BondMode
 from agent.errors import VlanInUse
-from agent.ports import SeenBond, SeenInterface, SeenPci, SeenScsi, WantedBond
+from agent.ports import SeenBond, SeenInterface, SeenPci, SeenScsi, SeenUsb, WantedBond
 from drivers.bonds import Bonds, settings_of
 from drivers.connection import Connection
 from drivers.netlink import Links
@@ -59,6 +59,10 @@ PCI_DEVICES: Sequence[SeenPci] = (
 )
 """A bridge, a controller that the host uses, a card that it can spare, one that cannot be reset, and one with two
 functions that are set aside."""
+USB_DEVICES: Sequence[SeenUsb] = (
+    SeenUsb("1-1", "0951:1666", "0951:1666:1:2", "Kingston", "played stick", "0001", "2.00", 480.0),
+    SeenUsb("1-2", "0403:6001", "0403:6001:1:3", "FTDI", "played serial adapter", "0002", "1.10", 12.0),
+)
 NOT_RESETTABLE = frozenset({"0000:02:00.0"})
 """Devices that know none of the ways to be reset, so that libvirt refuses to give them away."""
 SCSI_DEVICES: Sequence[SeenScsi] = (
@@ -167,6 +171,10 @@ class SimulatedNode(LibvirtNode):
     def pci_devices(self) -> Sequence[SeenPci]:
         """The devices that are played."""
         return PCI_DEVICES
+
+    def usb_devices(self) -> Sequence[SeenUsb]:
+        """The devices that are played."""
+        return USB_DEVICES
 
     def scsi_adapters(self) -> Sequence[int]:
         """The adapters of the devices that are played."""

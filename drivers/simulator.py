@@ -40,7 +40,7 @@ PLUGGED = ("disk", "interface", "hostdev")
 _NAMES: Mapping[str, Callable[[etree._Element], str]] = {
     "disk": xml_read.target_of,
     "interface": xml_read.mac_of,
-    "hostdev": xml_read.pci_address_of,
+    "hostdev": xml_read.host_device_of,
 }
 """What tells one device of a kind from another."""
 
@@ -277,7 +277,9 @@ class SimulatedDomains(LibvirtDomains):
 
     def _attach(self, domain: libvirt.virDomain, device: etree._Element) -> None:
         with self._changing:
-            if device.tag == "hostdev":
+            if usb := xml_read.usb_device_of(device):
+                self._require_usb_free(usb)
+            elif device.tag == "hostdev":
                 address = xml_read.pci_address_of(device)
                 self._require_to_give(address)
                 started = xml_read.parse(domain.XMLDesc(0))
@@ -299,6 +301,13 @@ class SimulatedDomains(LibvirtDomains):
         """Refuse PCI devices of the definition that could not be given to the domain, as libvirt does on Xen."""
         for hostdev in xml_read.pci_devices(xml_read.parse(domain.XMLDesc(DEFINITION))):
             self._require_to_give(xml_read.pci_address_of(hostdev))
+        for hostdev in xml_read.usb_devices(xml_read.parse(domain.XMLDesc(DEFINITION))):
+            self._require_usb_free(xml_read.usb_device_of(hostdev))
+
+    def _require_usb_free(self, device: str) -> None:
+        for other in self._connection.handle.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            if device in map(xml_read.usb_device_of, xml_read.usb_devices(self._tree(other))):
+                raise OperationNotAllowed(f"USB device {device} is in use by domain {other.name()}")
 
     def _require_to_give(self, address: str) -> None:
         if address in NOT_RESETTABLE:

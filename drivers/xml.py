@@ -24,6 +24,7 @@ from drivers.xml_devices import (
     apply_disks,
     apply_nics,
     apply_pci,
+    apply_usb,
     device_name,
     disk_element,
     domain_type_of,
@@ -169,6 +170,7 @@ def _apply(vm: VM, root: etree._Element, bridge_of: Callable[[etree._Element], s
     apply_disks(vm, root)
     apply_nics(vm, root, bridge_of, whole=whole)
     apply_pci(vm, root)
+    apply_usb(vm, root)
 
 
 def _apply_names(vm: VM, root: etree._Element, whole: bool) -> None:

@@ -12,12 +12,23 @@ from collections.abc import Callable
 
 from lxml import etree
 
-from agent.classes import DPCI, VBD, VIF, VM
+from agent.classes import DPCI, VBD, VIF, VM, VUSB
 from agent.classes.enums import DomainType, VbdMode, VbdType, VifLockingMode
 from agent.errors import DeviceAlreadyExists, InvalidDevice, MacInvalid, ValueNotSupported
 from drivers.text import cleaned
 from drivers.tree import child, drop, set_attribute
-from drivers.xml_read import PATH_LIMIT, disks, interfaces, mac_of, pci_address_of, pci_devices, source_of, target_of
+from drivers.xml_read import (
+    PATH_LIMIT,
+    disks,
+    interfaces,
+    mac_of,
+    pci_address_of,
+    pci_devices,
+    source_of,
+    target_of,
+    usb_device_of,
+    usb_devices,
+)
 
 _DISK_ORDER = ("driver", "source", "backingStore", "target", "readonly", "shareable")
 _NIC_ORDER = ("mac", "source", "target", "model", "bandwidth")
@@ -338,6 +349,36 @@ def apply_pci(vm: VM, root: etree._Element) -> None:
     for address, dpci in sorted(wanted.items()):
         if address not in present:
             devices.append(pci_element(dpci))
+
+
+# --- USB devices of the host
+
+
+def usb_element(vusb: VUSB) -> etree._Element:
+    """The USB device of the host that was chosen for the machine: by its kind and its address, which must agree."""
+    vendor, product, bus, device = vusb.device.split(":")
+    hostdev = etree.Element("hostdev", mode="subsystem", type="usb", managed="yes")
+    source = etree.SubElement(hostdev, "source")
+    etree.SubElement(source, "vendor", id=f"0x{vendor}")
+    etree.SubElement(source, "product", id=f"0x{product}")
+    etree.SubElement(source, "address", bus=bus, device=device)
+    return hostdev
+
+
+def apply_usb(vm: VM, root: etree._Element) -> None:
+    """Make the USB devices of the kinds that the machine is given those that were chosen; of other kinds, all stay."""
+    kinds = {vusb.USB_group.kind for vusb in vm.VUSBs}
+    wanted = {vusb.device: vusb for vusb in vm.VUSBs if vusb.device}
+    if wanted and domain_type_of(vm) is not DomainType.HVM:
+        raise ValueNotSupported("VUSBs", vm.VUSBs[0].ref, "only an HVM guest gets USB devices of the host")
+    devices = child(root, "devices")
+    present = {usb_device_of(hostdev): hostdev for hostdev in usb_devices(root)}
+    for name, hostdev in present.items():
+        if name not in wanted and name.rsplit(":", 2)[0] in kinds:
+            devices.remove(hostdev)
+    for name, vusb in sorted(wanted.items()):
+        if name not in present:
+            devices.append(usb_element(vusb))
 
 
 # --- what Xen has not

@@ -142,6 +142,32 @@ def pci_devices(root: etree._Element) -> Iterator[etree._Element]:
             yield hostdev
 
 
+def usb_device_of(hostdev: etree._Element) -> str:
+    """The USB device of the host that the domain has: its kind, and its bus and number; empty for another device."""
+    if (hostdev.get("mode"), hostdev.get("type")) != ("subsystem", "usb"):
+        return ""
+    ends = (("vendor", "id"), ("product", "id"), ("address", "bus"), ("address", "device"))
+    found = [hostdev.find(f"source/{tag}") for tag, _ in ends]
+    texts = ["" if each is None else each.get(name, "") for each, (_, name) in zip(found, ends, strict=True)]
+    try:
+        vendor, product, bus, device = (int(text, 0) for text in texts)
+    except ValueError:
+        return ""
+    return f"{vendor:04x}:{product:04x}:{bus}:{device}"
+
+
+def usb_devices(root: etree._Element) -> Iterator[etree._Element]:
+    """The USB devices of the host that the domain has."""
+    for hostdev in root.iterfind("devices/hostdev"):
+        if usb_device_of(hostdev):
+            yield hostdev
+
+
+def host_device_of(hostdev: etree._Element) -> str:
+    """What names a device of the host that the domain has."""
+    return pci_address_of(hostdev) or usb_device_of(hostdev)
+
+
 def see_disk(disk: etree._Element) -> SeenDisk:
     """One disk or drive."""
     driver = disk.find("driver")
@@ -283,6 +309,7 @@ def read(root: etree._Element, power_state: PowerState, *, persistent: bool = Tr
         disks=tuple(see_disk(disk) for disk in disks(root)),
         nics=tuple(see_nic(interface) for interface in interfaces(root)),
         pci=tuple(pci_address_of(hostdev) for hostdev in pci_devices(root)),
+        usb=tuple(usb_device_of(hostdev) for hostdev in usb_devices(root)),
         consoles=tuple(consoles_of(root)) if active else (),
         security_label=read_label(root),
     )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, Console, Network
+from agent.classes import DPCI, PBD, SR, VBD, VDI, VIF, VM, VUSB, Console, Network
 from agent.classes.devices import name_of
 from agent.classes.enums import BondMode, ImageFormat, PowerState, VbdType
 from agent.classes.lifecycle import small
@@ -37,6 +37,7 @@ from agent.ports import (
     SeenScsi,
     SeenSecurity,
     SeenStorageType,
+    SeenUsb,
     SeenVolume,
     VolumeReader,
     VolumeWriter,
@@ -214,6 +215,16 @@ class FakeDomains(Failing):
         seen = self.known[dpci.VM.uuid]
         self.known[dpci.VM.uuid] = replace(seen, pci=(*seen.pci, dpci.PPCI.name))
 
+    def plug_usb(self, vusb: VUSB) -> None:
+        self.meet("plug_usb")
+        seen = self.known[vusb.VM.uuid]
+        self.known[vusb.VM.uuid] = replace(seen, usb=(*seen.usb, vusb.device))
+
+    def unplug_usb(self, vusb: VUSB) -> None:
+        self.meet("unplug_usb")
+        seen = self.known[vusb.VM.uuid]
+        self.known[vusb.VM.uuid] = replace(seen, usb=tuple(each for each in seen.usb if each != vusb.device))
+
     def unplug_pci(self, dpci: DPCI) -> None:
         self.meet("unplug_pci")
         seen = self.known[dpci.VM.uuid]
@@ -295,6 +306,7 @@ class FakeDomains(Failing):
             disks=tuple(self._disk(vbd) for vbd in vm.VBDs),
             nics=tuple(SeenNic(vif.MAC, vif.network.bridge) for vif in vm.VIFs),
             pci=tuple(dpci.PPCI.name for dpci in vm.DPCIs),
+            usb=tuple(vusb.device for vusb in vm.VUSBs if vusb.device),
         )
 
 
@@ -658,6 +670,14 @@ class FakeNode(Failing):
         ]
         self.seen_scsi = [SeenScsi(2, 0, 0, 0, "ATA", "a disk", 0, "disk", "/dev/sda", "/dev/sg0")]
         self.seen_adapters = [2, 3]
+        self.seen_usb = [
+            SeenUsb("1-1", "0951:1666", "0951:1666:1:2", "Kingston", "stick", "0001", "2.00", 480.0),
+            SeenUsb("1-2", "0951:1666", "0951:1666:1:3", "Kingston", "stick", "0002", "2.00", 480.0),
+        ]
+
+    def usb_devices(self) -> Sequence[SeenUsb]:
+        self.meet("usb_devices")
+        return list(self.seen_usb)
 
     def pci_devices(self) -> Sequence[SeenPci]:
         self.meet("pci_devices")

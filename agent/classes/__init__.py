@@ -30,6 +30,7 @@ from agent.classes.session import Session
 from agent.classes.sm import SM
 from agent.classes.sr import SR
 from agent.classes.task import Task
+from agent.classes.usb import PUSB, VUSB, USBGroup
 from agent.classes.user import User
 from agent.classes.vbd import VBD
 from agent.classes.vbd_metrics import VBDMetrics
@@ -57,6 +58,7 @@ __all__ = [
     "PPCI",
     "PSCSI",
     "PSCSIHBA",
+    "PUSB",
     "SM",
     "SR",
     "VBD",
@@ -66,6 +68,7 @@ __all__ = [
     "VM",
     "VMSS",
     "VTPM",
+    "VUSB",
     "ACMPolicy",
     "AccessRole",
     "Blob",
@@ -87,6 +90,7 @@ __all__ = [
     "Secret",
     "Session",
     "Task",
+    "USBGroup",
     "User",
     "VBDMetrics",
     "VIFMetrics",

@@ -587,3 +587,11 @@ class PoolGuestSecurebootReadiness(WireEnum, name="pool_guest_secureboot_readine
     READY = "ready"
     READY_NO_DBX = "ready_no_dbx"
     NOT_READY = "not_ready"
+
+
+class VusbOperation(WireEnum, name="vusb_operations"):
+    """What can be done to a USB device of a machine."""
+
+    ATTACH = "attach"
+    PLUG = "plug"
+    UNPLUG = "unplug"

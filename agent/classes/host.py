@@ -124,7 +124,7 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     chipset_info: Mapping[str, str] = runtime("always empty: the agent does not look at the chipset", default={})
     PCIs: tuple[m.PCI, ...] = runtime("PCI devices of the host, in xapi's words; PPCIs are the same ones", default=())
     PGPUs: tuple[m.PGPU, ...] = runtime("its graphics cards", default=())
-    PUSBs: tuple[Entity, ...] = runtime("always empty: USB devices are not shown as objects", default=(), to="PUSB")
+    PUSBs: tuple[m.PUSB, ...] = runtime("its USB devices, hubs left out", default=())
     ssl_legacy: bool = readwrite(
         "is TLS older than 1.2 offered; false, since the agent never does",
         default=False,

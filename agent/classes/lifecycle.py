@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from agent.classes.enums import (
+    DomainType,
     HostOperation,
     NetworkOperation,
     PowerState,
@@ -22,6 +23,7 @@ from agent.classes.enums import (
     VifOperation,
     VmApplianceOperation,
     VmOperation,
+    VusbOperation,
 )
 from agent.errors import OperationBlocked, OperationNotAllowed, VMBadPowerState, VMIsSnapshot, VMIsTemplate
 
@@ -133,6 +135,11 @@ def _of_kind(vm: m.VM) -> frozenset[VmOperation]:
     return OF_MACHINES
 
 
+def is_hvm(vm: m.VM) -> bool:
+    """Whether the machine is, or is to be, a fully virtualised one: by its domain_type, else by the old rule."""
+    return vm.domain_type is DomainType.HVM or (vm.domain_type is DomainType.UNSPECIFIED and vm.HVM_boot_policy != "")
+
+
 def require_reach(vm: m.VM) -> None:
     """OPERATION_NOT_ALLOWED for a machine that can only be looked at."""
     if vm.foreign:
@@ -217,6 +224,12 @@ def derive_vif(vif: m.VIF) -> None:
         if running:
             allowed.append(VifOperation.PLUG)
     vif.allowed_operations = () if vif.current_operations or vif.VM.foreign else tuple(allowed)
+
+
+def derive_vusb(vusb: m.VUSB) -> None:
+    """allowed_operations of a USB device of a machine."""
+    allowed = VusbOperation.UNPLUG if vusb.currently_attached else VusbOperation.ATTACH
+    vusb.allowed_operations = () if vusb.current_operations or vusb.VM.foreign else (allowed,)
 
 
 def vdi_in_use(vdi: m.VDI) -> bool:

@@ -190,7 +190,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         "what becomes of it when the guest starts a new kernel without a reboot; noted, not acted on",
         default=OnSoftrebootBehavior.SOFT_REBOOT,
     )
-    VUSBs: tuple[Entity, ...] = runtime("always empty: the agent passes no USB devices through", default=(), to="VUSB")
+    VUSBs: tuple[m.VUSB, ...] = runtime("USB devices that it has while it runs", default=())
     PV_legacy_args: str = readwrite(
         "command line for kernels of Zurich's time; noted, not acted on", default="", check=checks.modest
     )

@@ -22,6 +22,7 @@ from agent.errors import (
     VMHVMRequired,
     XenError,
 )
+from agent.messages import usb
 from agent.messages.dpci import require_device_free, require_spare
 from agent.messages.vbd import disks_held, free_places, require_vdi_free
 from agent.messages.vif import acting, require_running
@@ -81,7 +82,7 @@ def take_out(call: Call, vm: VM) -> None:
         call.store.destroy(vbd)
     for vif in vm.VIFs:
         call.store.destroy(vif)
-    for part in (*vm.DPCIs, *vm.VTPMs):
+    for part in (*vm.DPCIs, *vm.VUSBs, *vm.VTPMs):
         call.store.destroy(part)
     call.store.destroy(vm)
 
@@ -167,6 +168,7 @@ def _require_devices(call: Call, vm: VM) -> None:
     for dpci in vm.DPCIs:
         require_spare(dpci.PPCI)
         require_device_free(call, dpci)
+    usb.choose(call.store, vm)
 
 
 def _require_host(call: Call) -> None:
@@ -271,8 +273,9 @@ def hard_reboot(call: Call, vm: VM) -> None:
 
 @message(VM, role=OPERATOR, operation=VmOperation.SUSPEND.value)
 def suspend(call: Call, vm: VM) -> None:
-    """Save memory and devices of a running machine to the host's disk, and stop it."""
+    """Save memory and devices of a running machine to the host's disk, and stop it. VM_HAS_VUSBS."""
     require(vm, VmOperation.SUSPEND)
+    usb.require_no_usb(vm)
     with acting(call, vm):
         call.domains.suspend(vm)
 

@@ -27,6 +27,7 @@ from agent.errors import (
     VMSnapshotWithQuiesceNotSupported,
     XenError,
 )
+from agent.messages.usb import require_no_usb
 from agent.messages.vbd import free_places
 from agent.messages.vdi_chains import children, duplicate, hide, note_volume, replace, tidy
 from agent.messages.vif import acting, random_mac
@@ -122,9 +123,10 @@ def checkpoint(call: Call, vm: VM, new_name: str) -> VM:
 
     It is suspended for as long as that takes, and goes on. A revert to the snapshot ends suspended, and resume lets it
     go on from then. VM_CHECKPOINT_SUSPEND_FAILED where it cannot be saved; VM_CHECKPOINT_RESUME_FAILED where it does
-    not go on, and then it is suspended, with nothing lost and no snapshot.
+    not go on, and then it is suspended, with nothing lost and no snapshot. VM_HAS_VUSBS.
     """
     require(vm, VmOperation.CHECKPOINT)
+    require_no_usb(vm)
     uuid = str(uuid4())
     try:
         with (

@@ -19,7 +19,7 @@ from agent.classes.enums import PowerState
 from agent.errors import HostOffline, XenError
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import consoles, cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage
+from agent.observer import consoles, cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage, usb
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -216,6 +216,7 @@ class Observer:
             ("networks", lambda: networks.note(self._store, self._machine)),
             ("host", lambda: node.note(self._store, self._machine.node)),
             ("devices", lambda: devices.note(self._store, self._machine.node)),
+            ("USB devices", lambda: usb.note(self._store, self._machine.node)),
             ("storage", lambda: storage.note(self._store, self._machine.storage, self.making)),
             ("domains", self._resync_domains),
             ("saved memory", self._recover_memories),

@@ -30,7 +30,7 @@ def note(store: Store, node: Node) -> None:
         _scsi(store, host, adapters, scsi)
 
 
-def _uuid(host: Host, what: str) -> str:
+def part_of(host: Host, what: str) -> str:
     """The uuid of a part of the host: the same for the same place."""
     return str(uuids.uuid5(uuids.UUID(host.uuid), what))
 
@@ -42,7 +42,7 @@ def access_of(driver: str) -> PciDom0Access:
 
 def ppci_at(store: Store, host: Host, address: str) -> PPCI:
     """The device at this address, which may be gone from the host. In a transaction."""
-    uuid = _uuid(host, f"PPCI {address}")
+    uuid = part_of(host, f"PPCI {address}")
     ppci = store.known(PPCI, uuid)
     if ppci is None:
         ppci = PPCI()
@@ -84,7 +84,7 @@ def _pcis(store: Store, host: Host, devices: Sequence[SeenPci]) -> None:
         pci = gone.pop(seen.address, None)
         if pci is None:
             pci = PCI(host=host, pci_id=seen.address)
-            pci.uuid = _uuid(host, f"PCI {seen.address}")
+            pci.uuid = part_of(host, f"PCI {seen.address}")
             store.add(pci)
         by_address[seen.address] = pci
         for name, number in (
@@ -118,7 +118,7 @@ def _gpus(store: Store, host: Host, devices: Sequence[SeenPci], by_address: Mapp
         pci, card = by_address[seen.address], known.pop(seen.address, None)
         if card is None:
             card = PGPU(PCI=pci, GPU_group=_gpu_group(store, host, pci))
-            card.uuid, card.host = _uuid(host, f"PGPU {seen.address}"), host
+            card.uuid, card.host = part_of(host, f"PGPU {seen.address}"), host
             store.add(card)
         card.is_system_display_device = seen.boot_display
         card.dom0_access = access_of(seen.driver)
@@ -129,7 +129,7 @@ def _gpus(store: Store, host: Host, devices: Sequence[SeenPci], by_address: Mapp
 def _gpu_group(store: Store, host: Host, pci: PCI) -> GPUGroup:
     """The group of a model, made if there is none."""
     model = f"{pci.vendor_id}/{pci.device_id}"
-    uuid = _uuid(host, f"GPU group {model}")
+    uuid = part_of(host, f"GPU group {model}")
     group = store.known(GPUGroup, uuid)
     if group is None:
         names = " ".join(name for name in (pci.vendor_name, pci.device_name) if name)
@@ -156,7 +156,7 @@ def _scsi(store: Store, host: Host, numbers: Sequence[int], devices: Sequence[Se
     for number in wanted:
         if number not in adapters:
             adapter = PSCSIHBA()
-            adapter.uuid = _uuid(host, f"PSCSI_HBA {number}")
+            adapter.uuid = part_of(host, f"PSCSI_HBA {number}")
             adapter.host, adapter.physical_host = host, number
             adapters[number] = store.add(adapter)
     gone = {device.physical_HCTL: device for device in host.PSCSIs}
@@ -165,7 +165,7 @@ def _scsi(store: Store, host: Host, numbers: Sequence[int], devices: Sequence[Se
         device = gone.pop(place, None)
         if device is None:
             device = PSCSI()
-            device.uuid = _uuid(host, f"PSCSI {place}")
+            device.uuid = part_of(host, f"PSCSI {place}")
             device.host, device.HBA, device.physical_HCTL = host, adapters[seen.host], place
             device.physical_host, device.physical_channel = seen.host, seen.channel
             device.physical_target, device.physical_lun = seen.target, seen.lun

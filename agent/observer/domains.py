@@ -28,7 +28,7 @@ from agent.classes import (
 from agent.classes.devices import number_of
 from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
 from agent.errors import InternalError
-from agent.observer import consoles
+from agent.observer import consoles, usb
 from agent.observer.devices import ppci_at
 from agent.observer.notices import tell_of_machine
 from agent.observer.storage import outside_sr
@@ -54,6 +54,8 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     if live and (
         attached != {number_of(disk.target) for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}
     ):
+        return True
+    if {vusb.device for vusb in vm.VUSBs if vusb.currently_attached} != _usb_of(vm, seen):
         return True
     given = {dpci.PPCI.name for dpci in vm.DPCIs}
     if live and not given.issuperset(seen.pci):
@@ -152,7 +154,7 @@ def forget_foreign(store: Store, vm: VM) -> None:
     with store.transaction():
         if not store.is_live(vm) or not vm.foreign or vm.power_state is not PowerState.HALTED:
             return
-        for part in (*vm.VBDs, *vm.VIFs, *vm.DPCIs, *vm.VTPMs, *vm.crash_dumps):
+        for part in (*vm.VBDs, *vm.VIFs, *vm.DPCIs, *vm.VUSBs, *vm.VTPMs, *vm.crash_dumps):
             store.destroy(part)
         store.destroy(vm)
 
@@ -251,6 +253,12 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
             store.destroy(vif)
 
 
+def _usb_of(vm: VM, seen: SeenDomain) -> frozenset[str]:
+    """The USB devices that the machine was given and has."""
+    given = frozenset(vusb.device for vusb in vm.VUSBs)
+    return given.intersection(seen.usb) if seen.power_state in LIVE else frozenset()
+
+
 def _passthrough(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
     """The PCI devices of the host that it was given, and those that it has now."""
     live = seen.power_state in LIVE
@@ -261,6 +269,7 @@ def _passthrough(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
     for dpci in given.values():
         if not vm.ours:
             store.destroy(dpci)
+    usb.attached(vm, _usb_of(vm, seen))
     has = set(seen.pci) if live else set()
     if has or vm.attached_PCIs:
         vm.attached_PCIs = tuple(pci for pci in store.all(PCI) if pci.pci_id in has)
@@ -328,6 +337,7 @@ def _halt(store: Store, vm: VM) -> None:
         vif.currently_attached = False
     for console in vm.consoles:
         store.destroy(console)
+    usb.attached(vm, frozenset())
     vm.attached_PCIs = ()
     _guest(store, vm, None)
     if vm.metrics is not None:

@@ -84,11 +84,20 @@ class Caller:
             "debug": api.debug.create({}),
             "secret": api.secret.create({"value": "word"}),
             "blob": api.blob.create("text/plain"),
+            "VUSB": self.stick(api),
             "cpu_pool": api.cpu_pool.create({"name_label": "mine"}),
             "VM_appliance": api.VM_appliance.create({"name_label": "mine"}),
             "VMSS": api.VMSS.create({"name_label": "mine"}),
         }
         self.session = api.session.get_by_uuid(api.session.get_uuid(self.secret))
+
+    @staticmethod
+    def stick(api: Any) -> Any:
+        """A USB device that a machine is given."""
+        pusb, record = next(iter(api.PUSB.get_all_records().items()))
+        api.PUSB.set_passthrough_enabled(pusb, True)
+        vm = make_vm(api, "with a stick", PV_bootloader="", HVM_boot_policy="BIOS order")
+        return api.VUSB.create(vm, record["USB_group"], {})
 
     @staticmethod
     def crash(api: Any) -> None:
