@@ -65,7 +65,8 @@ def stopped(dom0: Dom0, *programs: str) -> Iterator[None]:
     """The first of these programs that runs hangs meanwhile."""
     names = " ".join(programs)
     # What hangs forever would hang all that follows, so it goes on after a while even if the test is gone.
-    dom0.run(f"pid=$(pidof {names}) && kill -STOP $pid && (sleep 400; kill -CONT $pid) >/dev/null 2>&1 </dev/null &")
+    hang = f"pid=$(pidof {names}); kill -STOP $pid; sleep 400; kill -CONT $pid"
+    dom0.run(f"{{ {hang}; }} >/dev/null 2>&1 </dev/null &")
     wait_until(lambda: set(dom0.run(f"ps -o state= -p $(pidof -s {names})").stdout.split()) == {"T"}, f"{names} hangs")
     try:
         yield
