@@ -20,6 +20,7 @@ MODULES = {
     "user": "agent.cli",
     "call": "agent.client",
     "watch": "agent.client",
+    "guests": "agent.client",
     "reference": "agent.describe",
     "check-config": "agent.cli",
     "backup": "agent.upkeep.commands",

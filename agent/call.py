@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.archives import Archives
 from agent.errors import TaskCancelled
+from agent.guests import Guests
 from agent.holds import Holds
 from agent.lanes import Lanes
 from agent.logins import Caller, Logins
@@ -44,6 +45,7 @@ class Site:
     users: Users
     version: str
     logins: Logins = field(default_factory=Logins)
+    guests: Guests = field(default_factory=Guests)
     holds: Holds = field(default_factory=Holds)
     archives: Archives = field(default_factory=Archives)
     plugins: Plugins = field(default_factory=Plugins)

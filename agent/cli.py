@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _add_user(commands)
     _add_call(commands)
     _add_watch(commands)
+    _add_guests(commands)
     _add_reference(commands)
     _add_check_config(commands)
     upkeep.add(commands, _add, _add_config, _add_state)
@@ -252,6 +253,21 @@ def _add_watch(commands: Any) -> None:
     client_options(watch)
     watch.add_argument("--changes-only", action="store_true", help="leave out what is there already")
     watch.add_argument("classes", nargs="*", metavar="CLASS", help="which classes, in any letter case (default: all)")
+
+
+def _add_guests(commands: Any) -> None:
+    guests = _add(
+        commands,
+        "guests",
+        "start or stop the machines that go up and down with the host",
+        "What the service manager calls when the host goes down. A running agent does the work: stop returns when the\n"
+        "machines that the agent started are off, and fails if one is not; start returns at once. After the host was\n"
+        "booted the agent starts its machines by itself. A mere start, stop or restart of the agent touches none.",
+        """xen-host-agent guests stop
+        xen-host-agent guests start""",
+    )
+    guests.add_argument("action", choices=("start", "stop"))
+    client_options(guests)
 
 
 def _add_reference(commands: Any) -> None:

@@ -253,6 +253,20 @@ def run_call(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_guests(args: argparse.Namespace) -> int:
+    """``guests``: start or stop the machines that go up and down with the host."""
+    try:
+        with connected(args) as agent:
+            for host in agent.send("host.get_all", agent.session):
+                agent.send(f"host.{args.action}_guests", agent.session, host)
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    except (Unreachable, UsersError) as error:
+        return complain(error)
+    return 0
+
+
 def run_watch(args: argparse.Namespace) -> int:
     """``watch``: events until SIGINT or SIGTERM, which is its good end."""
     try:

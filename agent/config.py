@@ -111,6 +111,12 @@ def _one_of(words: Sequence[str]) -> Callable[[object], str]:
     return check
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"it must be true or false, not {value!r}")
+    return value
+
+
 def _number(least: int, most: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
@@ -184,6 +190,14 @@ class Config:
     """How many daily copies of the state are kept; with 0 none are made."""
     backups: Path | None = field(default=None, metadata=_key("backup.folder", _path_or_none, live=True))
     """The folder of the daily copies; None: ``backups`` of the state."""
+    guests_at_once: int = field(default=4, metadata=_key("autostart.at_once", _number(1, 64), live=True))
+    """How many machines are started at a time after the host was booted."""
+    guest_shutdown_seconds: int = field(
+        default=120, metadata=_key("autostart.shutdown_seconds", _number(1, 86400), live=True)
+    )
+    """How long a guest may take to shut down with the host, whose machine does not say it by shutdown_delay."""
+    guest_hard_shutdown: bool = field(default=True, metadata=_key("autostart.hard_shutdown", _flag, live=True))
+    """Whether the plug of one is pulled that has not shut down by then."""
     log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS), live=True))
 
     @property

@@ -30,6 +30,7 @@ from agent.call import Site
 from agent.classes import Host
 from agent.cli import complain
 from agent.config import Config, ConfigError
+from agent.guests import Guests
 from agent.house import House, Watchdog
 from agent.http.blobs import Blobs
 from agent.http.paths import endpoints
@@ -37,6 +38,7 @@ from agent.http.transfers import Transfers
 from agent.lanes import Lanes
 from agent.logins import By
 from agent.messages import blob
+from agent.messages.guests import Boot
 from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
 from agent.plugins import Plugins
@@ -168,6 +170,7 @@ def _open(settings: Config, opened: ExitStack) -> Site:
         users,
         __version__,
         logins=settings.logins,
+        guests=_guests(settings),
         archives=archives,
         plugins=plugins,
         certificate=certificate,
@@ -253,6 +256,7 @@ def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> 
         server.tls.use(settings.certificate_path, settings.certificate_key)
     logging.getLogger().setLevel(settings.log_level.upper())
     site.store.cascade = settings.destroy == "xapi"
+    vars(site.guests).update(vars(_guests(settings)))
     site.sessions.idle_seconds = settings.session_idle_seconds
     dispatch.login_delay_seconds = settings.login_delay_seconds
     dispatch.throttle.size = settings.failed_logins
@@ -265,6 +269,10 @@ def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> 
     )
 
 
+def _guests(settings: Config) -> Guests:
+    return Guests(settings.guests_at_once, settings.guest_shutdown_seconds, settings.guest_hard_shutdown)
+
+
 def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     """What is to be done by the clock."""
     loop = asyncio.get_running_loop()
@@ -273,6 +281,7 @@ def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     house.every(SWEEP_SECONDS, "old tasks", tasks.sweep)
     house.every(LOOK_SECONDS, "the numbers", lambda: site.archives.tick(site.store, site.machine.meters))
     house.every(SWEEP_SECONDS, "numbers of what is gone", lambda: site.archives.forget_missing(site.store))
+    house.every(LOOK_SECONDS, "machines that start with the host", Boot(site).sweep)
     house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(COPY_SECONDS, "the daily copy of the state", lambda: archive.daily(reload.settings, datetime.now(UTC)))

@@ -373,6 +373,8 @@ class SeenHost:
     bios_strings: Mapping[str, str]
     memory_total: int
     boot_time: datetime
+    boot_id: str = ""
+    """Another one after every boot of the host; empty where it cannot be known."""
     uefi: bool = False
     """Whether an HVM guest can have UEFI firmware."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import uuid as uuids
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,6 +127,14 @@ class LibvirtNode:
             SimulatedControl() if self.simulated else HostControl(self.xl) if self.local else NoControl()
         )
         # The kernel computes it from the clock, which is adjusted: read twice it may differ.
+        # A simulated host is booted with the process that it lives in.
+        self._boot_id = (
+            str(uuids.uuid4())
+            if self.simulated
+            else content(self.root / "proc/sys/kernel/random/boot_id")
+            if self.local
+            else ""
+        )
         self._boot_time = datetime.fromtimestamp(int(psutil.boot_time()), UTC)
 
     def host(self) -> SeenHost:
@@ -158,6 +167,7 @@ class LibvirtNode:
                 bios_strings=_bios_strings(handle),
                 memory_total=info[1] * MIB,
                 boot_time=self._boot_time,
+                boot_id=self._boot_id,
                 uefi=self.simulated or _uefi(handle, self.root),
             )
 

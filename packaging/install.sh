@@ -93,7 +93,10 @@ runpy.run_module("agent.manual", run_name="__main__", alter_sys=True)' \
         put "$project/systemd/xen-host-agent.sysusers" "$DESTDIR$PREFIX/lib/sysusers.d/xen-host-agent.conf"
         put "$project/systemd/xen-host-agent.tmpfiles" "$DESTDIR$PREFIX/lib/tmpfiles.d/xen-host-agent.conf"
         ;;
-    openrc) put "$project/openrc/xen-host-agent" "$etc/init.d/xen-host-agent" 755 ;;
+    openrc)
+        put "$project/openrc/xen-host-agent" "$etc/init.d/xen-host-agent" 755
+        put "$project/openrc/xen-host-agent-guests" "$etc/init.d/xen-host-agent-guests" 755
+        ;;
     none) ;;
     *) echo "INIT is systemd, openrc or none, not $INIT" >&2; exit 1 ;;
     esac
@@ -106,8 +109,12 @@ next_steps() {
     systemd)
         echo "    systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
         echo "    systemctl enable --now xen-host-agent.socket xen-host-agent-http.socket xen-host-agent.service"
+        echo "    systemctl enable --now xen-host-agent-guests.service   # machines are shut down with the host"
         ;;
-    openrc) echo "    rc-update add xen-host-agent default && rc-service xen-host-agent start" ;;
+    openrc)
+        echo "    rc-update add xen-host-agent default && rc-service xen-host-agent start"
+        echo "    rc-update add xen-host-agent-guests default && rc-service xen-host-agent-guests start"
+        ;;
     esac
     echo "    $PREFIX/bin/xen-host-agent user add root"
 }
@@ -116,8 +123,9 @@ uninstall_all() {
     rm -rf "$library"
     rm -f "$command" "$units"/xen-host-agent.service "$units"/xen-host-agent.socket \
         "$units"/xen-host-agent-http.socket "$units"/xen-host-agent-https.socket \
+        "$units"/xen-host-agent-guests.service \
         "$DESTDIR$PREFIX/lib/sysusers.d/xen-host-agent.conf" "$DESTDIR$PREFIX/lib/tmpfiles.d/xen-host-agent.conf" \
-        "$etc/init.d/xen-host-agent" \
+        "$etc/init.d/xen-host-agent" "$etc/init.d/xen-host-agent-guests" \
         "$DESTDIR$PREFIX"/share/man/man8/xen-host-agent.8* "$DESTDIR$PREFIX"/share/man/man5/xen-host-agent.toml.5* \
         "$DESTDIR$PREFIX/share/bash-completion/completions/xen-host-agent" \
         "$DESTDIR$PREFIX/share/zsh/site-functions/_xen-host-agent" \

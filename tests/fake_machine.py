@@ -656,6 +656,7 @@ class FakeNode(Failing):
         self.cpu_pools = FakeCpuPools(domains)
         self.control = FakeControl()
         self.address = "192.0.2.10"
+        self.boot_id = "first boot"
         self.seen_cpus = [SeenCpu(number, "AuthenticAMD", "a processor", 3000) for number in range(2)]
         self.seen_interfaces = [
             SeenInterface("eth0", "52:54:00:00:00:01", 1500, True, True, 1000, True, "xenbr0", "192.0.2.10")
@@ -705,6 +706,7 @@ class FakeNode(Failing):
             bios_strings={},
             memory_total=16 * GIB,
             boot_time=datetime(2026, 1, 1, tzinfo=UTC),
+            boot_id=self.boot_id,
         )
 
     def cpus(self) -> Sequence[SeenCpu]:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import config
+from agent import cli, config
 
 ROOT = Path(__file__).parents[1]
 SYSTEMD = ROOT / "systemd"
 SERVICE = SYSTEMD / "xen-host-agent.service"
+GUESTS = SYSTEMD / "xen-host-agent-guests.service"
 SOCKETS = sorted(SYSTEMD.glob("*.socket"))
 EXPOSURE_MAX = 3.5
 
@@ -100,9 +101,9 @@ def test_the_enabled_sockets_are_those_that_the_default_configuration_listens_on
 
 
 @needs("systemd-analyze")
-@pytest.mark.parametrize("path", [SERVICE, *SOCKETS], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [SERVICE, GUESTS, *SOCKETS], ids=lambda path: path.name)
 def test_systemd_finds_nothing_wrong_with_a_unit(path: Path, tmp_path: Path) -> None:
-    for item in (SERVICE, *SOCKETS):  # together, since they name each other; with a command that is here
+    for item in (SERVICE, GUESTS, *SOCKETS):  # together, since they name each other; with a command that is here
         text = item.read_text().replace("/usr/bin/xen-host-agent", "/bin/true")
         (tmp_path / item.name).write_text(re.sub(r"Documentation=.*\n", "", text))
     done = subprocess.run(
@@ -111,8 +112,24 @@ def test_systemd_finds_nothing_wrong_with_a_unit(path: Path, tmp_path: Path) -> 
     assert [line for line in done.stderr.splitlines() if "xen-host-agent" in line] == []
 
 
-def test_the_openrc_script_is_one_and_does_not_need_libvirt() -> None:
-    script = ROOT / "openrc" / "xen-host-agent"
+def test_the_machines_go_down_while_agent_and_libvirt_are_there_and_never_with_these() -> None:
+    settings = unit(GUESTS)
+    after = " ".join(settings["Unit"]["After"]).split()
+    assert {"xen-host-agent.service", "libvirtd.service", "libvirt-guests.service", "xendomains.service"} <= {*after}
+    assert not {"BindsTo", "Requires", "PartOf", "Requisite"} & settings["Unit"].keys()
+    assert settings["Service"]["ExecStart"] == ["/bin/true"]
+    _, *words = settings["Service"]["ExecStop"][0].split()
+    assert cli.parser().parse_args(words).action == "stop"
+    # Nor does anything that the package's scripts start, stop or restart.
+    for script in ("postinst", "prerm"):
+        lines = (ROOT / "packaging" / "debian" / script).read_text().splitlines()
+        named = [line for line in lines if GUESTS.name in line]
+        assert all("disable" in line and "--now" not in line for line in named)
+
+
+@pytest.mark.parametrize("name", ["xen-host-agent", "xen-host-agent-guests"])
+def test_an_openrc_script_is_one_and_does_not_need_libvirt(name: str) -> None:
+    script = ROOT / "openrc" / name
     assert subprocess.run(["sh", "-n", script], check=False).returncode == 0
     depend = script.read_text().partition("depend() {")[2].partition("}")[0]
     assert "need" not in re.findall(r"^\t(\w+)", depend, re.MULTILINE)

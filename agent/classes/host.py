@@ -200,6 +200,11 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     timezone: str = runtime("always empty: all times here are UTC", default="")
     uefi: bool = internal("can an HVM guest have UEFI firmware", default=False)
 
+    boot_id: str = internal(
+        "what tells this boot of the host from others; empty where it cannot be known", default="", passing=True
+    )
+    booted_as: str = internal("boot_id of the last boot after which machines were started", default="")
+    to_start: tuple[str, ...] = internal("uuids of machines that are yet to be started after it", default=())
     listener: str = internal("URL of the listener by which clients from elsewhere come", default="", passing=True)
 
     derive_from = frozenset({"enabled", "resident_VMs"})

@@ -50,9 +50,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     name_description: str = readwrite("what the machine is for, for people", default="", check=checks.modest)
     user_version: int = readwrite("version that its maker gave the machine or template", default=1)
     is_a_template: bool = readwrite("is it a pattern to clone, which cannot be started", default=False)
-    auto_power_on: bool = readwrite(
-        "is the machine to be started when the host comes up; noted, not acted on", default=False
-    )
+    auto_power_on: bool = readwrite("is the machine to be started when the host was booted", default=False)
     suspend_VDI: m.VDI | None = runtime(
         "always null: a suspended machine is kept by libvirt, not in a disk", default=None, kept=True, weak=True
     )
@@ -275,19 +273,20 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         role=Role.POOL_OPERATOR,
     )
     start_delay: int = readwrite(
-        "seconds to wait after its start before those next in order, when its appliance starts",
+        "seconds to wait after its start before those next in order, when its appliance or the host starts",
         default=0,
         role=Role.POOL_OPERATOR,
         check=checks.not_negative,
     )
     shutdown_delay: int = readwrite(
-        "seconds to wait after its shutdown before those next in order, when its appliance stops",
+        "seconds to wait after its shutdown before those next in order, when its appliance stops; and that its guest"
+        " may take when the host goes down, 0 for what the agent's configuration says",
         default=0,
         role=Role.POOL_OPERATOR,
         check=checks.not_negative,
     )
     order: int = readwrite(
-        "place among the machines of its appliance: the lowest starts first and stops last",
+        "place among the machines of its appliance, or of the host: the lowest starts first and stops last",
         default=0,
         role=Role.POOL_OPERATOR,
         check=checks.not_negative,
@@ -370,6 +369,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
     ours: bool = internal(
         "made or changed through the API: the hypervisor's definition follows these fields", default=False
     )
+    started_here: bool = internal("runs, or is suspended, since the agent started it", default=False)
     foreign: bool = internal("runs, but made with another tool and out of our reach: only to be seen", default=False)
 
     derive_from = frozenset(

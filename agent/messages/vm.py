@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from time import monotonic, sleep
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from agent.classes.enums import DomainType, PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, require, small
 from agent.errors import (
     HostDisabled,
+    InternalError,
     OperationNotAllowed,
     PoolBadState,
     VMBadPowerState,
@@ -34,6 +36,8 @@ from agent.model.types import Record
 from agent.observer import cpu_pools
 from agent.observer.domains import make_parts
 from agent.roles import Role
+
+log = logging.getLogger(__name__)
 
 CLEAN_SECONDS = 1200.0
 """How long a guest may take to shut down or reboot when it was asked to; xapi's limit."""
@@ -148,7 +152,19 @@ def start_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = F
 def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     _require_startable(call, vm, operation)
     with disks_held(call, vm.VBDs, operation.value), acting(call, vm):
+        _note_ours(call, vm)
         call.domains.start(vm, paused)
+
+
+def _note_ours(call: Call, vm: VM) -> None:
+    """Note that it is the agent that starts it. Before, for whoever ends the agent in between: a look at what is off
+    takes it back.
+    """
+    try:
+        with call.store.transaction():
+            vm.started_here = True
+    except InternalError as error:
+        log.warning("that the agent started %r cannot be kept now: %s", vm, error)
 
 
 def _require_startable(call: Call, vm: VM, operation: VmOperation) -> None:
@@ -230,18 +246,18 @@ def hard_shutdown(call: Call, vm: VM) -> None:
 def shutdown(call: Call, vm: VM) -> None:
     """Ask the guest to shut down; if it has not within a minute, or cannot be asked, pull the plug."""
     require(vm, VmOperation.SHUTDOWN)
-    if vm.power_state is PowerState.RUNNING and _shut_down_cleanly(call, vm):
+    if vm.power_state is PowerState.RUNNING and shut_down_within(call, vm, CLEAN_BEFORE_HARD_SECONDS):
         return
     with acting(call, vm):
         call.domains.destroy(vm)
 
 
-def _shut_down_cleanly(call: Call, vm: VM) -> bool:
-    """Ask the guest, and wait a minute. Whether it is off."""
+def shut_down_within(call: Call, vm: VM, seconds: float) -> bool:
+    """Ask the guest of a running machine to shut down, and wait so long. Whether it is off."""
     try:
         with acting(call, vm):
             call.domains.shutdown(vm)
-            _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", CLEAN_BEFORE_HARD_SECONDS)
+            _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", seconds)
     except (OperationNotAllowed, VMBadPowerState, VMFailedShutdownAcknowledgment):
         pass  # whatever kept it: what counts is whether it is off now
     return vm.power_state is PowerState.HALTED
@@ -268,6 +284,7 @@ def hard_reboot(call: Call, vm: VM) -> None:
         with acting(call, vm):
             call.domains.destroy(vm)
         with acting(call, vm):
+            _note_ours(call, vm)
             call.domains.start(vm, False)
 
 
@@ -297,6 +314,7 @@ def _resume(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     _require_host(call)
     _require_processors(call, vm)
     with acting(call, vm):
+        _note_ours(call, vm)
         call.domains.resume(vm, paused)
 
 

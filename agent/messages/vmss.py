@@ -6,21 +6,20 @@ What is due is marked as done before it is begun: a crash may lose one snapshot,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Annotated, Any
 
 from agent.call import Call, Site
-from agent.classes import VDI, VM, VMSS, Task, schedules
+from agent.classes import VDI, VM, VMSS, schedules
 from agent.classes.enums import PowerState, VbdType, VmOperation, VmssFrequency, VmssType
 from agent.errors import InvalidValue, MapDuplicateKey, OperationPartiallyFailed, VmssHasVm, XenError
 from agent.messages import vdi as disks
 from agent.messages import vm as machines
 from agent.messages import vm_copies
-from agent.messages.operations import noted
+from agent.messages.operations import noted, own_task
 from agent.messages.vm_appliance import require_schedulable
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
@@ -182,7 +181,7 @@ def _keep(site: Site, vmss: VMSS, vm: VM) -> str:
     with_memory = vmss.type is VmssType.CHECKPOINT and vm.power_state is PowerState.RUNNING
     operation = VmOperation.CHECKPOINT if with_memory else VmOperation.SNAPSHOT
     try:
-        with _task(site) as task:
+        with own_task(site, NAME) as task:
             call = Call(site, task=task)
             with noted(site.store, vm, operation.value, task):
                 made: VM = vm_copies.checkpoint(call, vm, name) if with_memory else vm_copies.snapshot(call, vm, name)
@@ -193,21 +192,6 @@ def _keep(site: Site, vmss: VMSS, vm: VM) -> str:
         log.warning("%r has no snapshot of %r taken: %s", vmss, vm, error)
         raise
     return made.uuid
-
-
-@contextmanager
-def _task(site: Site) -> Iterator[Task]:
-    """A task of the agent's own, which others see while it lasts."""
-    task = Task()
-    task.name_label, task.created, task.resident_on = NAME, wall_clock(), site.observer.host
-    with site.store.transaction(wait=False):
-        site.store.add(task, volatile=True)
-    try:
-        yield task
-    finally:
-        with site.store.transaction(wait=False):
-            if site.store.is_live(task):
-                site.store.destroy(task)
 
 
 def _prune(call: Call, vm: VM, retained: int) -> None:

@@ -84,6 +84,7 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, tellin
             if vm is not None:
                 was = vm.power_state
                 _halt(store, vm)
+                vm.started_here = False
                 _tell(store, vm, was, -1)
             return None
         if seen.in_transition and vm is not None and vm.power_state in LIVE:
@@ -349,6 +350,8 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
     if seen.power_state not in LIVE:
         _halt(store, vm)
         vm.power_state = seen.power_state
+        if vm.power_state is PowerState.HALTED and not seen.in_transition:
+            vm.started_here = False
         return
     vm.power_state, vm.domid, vm.resident_on = seen.power_state, seen.domid, host
     vm.security_label = seen.security_label

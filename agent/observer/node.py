@@ -73,7 +73,7 @@ def _host(store: Store, host: Host, seen: SeenHost) -> None:
     host.capabilities = tuple(seen.capabilities)
     host.cpu_configuration, host.cpu_info = dict(seen.cpu_configuration), dict(seen.cpu_info)
     host.sched_policy = seen.sched_policy
-    host.uefi = seen.uefi
+    host.uefi, host.boot_id = seen.uefi, seen.boot_id
     host.supported_bootloaders = tuple(seen.supported_bootloaders)
     host.bios_strings = dict(seen.bios_strings)
     started = f"{seen.boot_time.timestamp():.1f}"

@@ -39,7 +39,7 @@ def files(folder: Path) -> set[str]:
 def test_what_is_installed_runs_and_goes_again_but_for_what_is_the_admins(tmp_path: Path, init: str) -> None:
     make("install", tmp_path, init)
     services = {
-        "openrc": {"etc/init.d/xen-host-agent"},
+        "openrc": {"etc/init.d/xen-host-agent", "etc/init.d/xen-host-agent-guests"},
         "systemd": {
             *(f"opt/agent/lib/systemd/system/{path.name}" for path in (PROJECT / "systemd").glob("*.s[eo][rc][vk]*")),
             "opt/agent/lib/sysusers.d/xen-host-agent.conf",
