@@ -26,6 +26,7 @@ from agent.pam import Pam
 DEFAULT_PATH = Path("/etc/xen-host-agent/config.toml")
 DEFAULT_STATE = Path("/var/lib/xen-host-agent")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 DESTROY_RULES = ("strict", "xapi")
 PLAIN_HTTP = ("loopback", "anywhere")
 
@@ -199,6 +200,8 @@ class Config:
     guest_hard_shutdown: bool = field(default=True, metadata=_key("autostart.hard_shutdown", _flag, live=True))
     """Whether the plug of one is pulled that has not shut down by then."""
     log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS), live=True))
+    log_format: str = field(default="text", metadata=_key("log.format", _one_of(LOG_FORMATS)))
+    """One line an entry: text for people, or an object of JSON."""
 
     @property
     def logins(self) -> Logins:

@@ -93,7 +93,7 @@ def run_serve(args: argparse.Namespace) -> int:
         settings = load()
     except ConfigError as error:
         return complain(error)
-    logs.to_stderr(settings.log_level)
+    logs.to_stderr(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
     os.umask(0o077)
     _on_signals(_interrupt)

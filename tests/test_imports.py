@@ -33,6 +33,7 @@ ORDER = (
     ),
     ("agent.observer", "agent.archives"),
     ("agent.call",),
+    ("agent.audit",),
     ("agent.messages",),
     ("agent.rpc", "agent.http"),
     ("agent.systemd", "agent.house", "agent.reload", "agent.state_lock"),

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from agent.audit import Entry
 from agent.call import Call
 from agent.classes import VM, Console
 from agent.classes.enums import ConsoleProtocol, PowerState
@@ -129,7 +130,15 @@ class Consoles:
         try:
             async with self._transfers.session(connection, request) as call:
                 console = _wanted(call, request)
-                _require_role(call, console.VM)
+                entry = Entry("console", call)
+                entry.who(call.session)
+                entry.what(console.VM)
+                try:
+                    _require_role(call, console.VM)
+                except XenError as error:
+                    entry.end(error)
+                    raise
+                entry.end()
                 viewer: Viewer = Tunnel(connection) if request.method == CONNECT else Socket(request)
                 with self._counted(call, console.VM):
                     return await self._show(call, console, viewer, connection, request)

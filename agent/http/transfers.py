@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from agent.audit import NAME_SHOWN, Entry
 from agent.call import Call, Site
 from agent.classes import Task
 from agent.errors import (
@@ -40,6 +41,8 @@ from agent.rpc.tasks import Tasks
 E = TypeVar("E", bound=Entity)
 AT_ONCE = 16
 """Transfers under way at the same time; one more is answered TOO_MANY_PENDING_TASKS."""
+SUBJECTS = ("vdi", "ref", "uuid", "sr_id", "sr_uuid")
+"""The parameters by which requests name what they are about."""
 NO_LENGTH = 2**50
 """What Xen Orchestra announces for a stream whose length it does not know."""
 
@@ -210,7 +213,13 @@ class Transfers:
         """Begin it on a worker, and be the loop's end of it."""
         lent = request.query.get("task_id") or request.cookies.get("task_id")
         denied = _denied(endpoint, call)
+        entry = Entry(endpoint.name, call) if request.method == "PUT" else None
+        if entry is not None:
+            entry.who(call.session)
+            entry.about = _named(request.query)
         if denied is not None and not lent:
+            if entry is not None:
+                entry.end(denied)
             raise denied
         if request.method == "PUT" and request.content_length == 0 and not lent:
             # Xen Orchestra asks so, before it sends a stream, whether it would be redirected.
@@ -236,6 +245,9 @@ class Transfers:
             ended = self._pool.submit(self._tasks.carry, task, lambda: _worked(endpoint, job, denied))
         except RuntimeError:
             raise Refusal(503, "the agent is stopping") from None
+        if entry is not None:
+            entry.call = call
+            ended.add_done_callback(lambda future: entry.end(future.exception() or future.result()))
         self._running.add(ended)
         ended.add_done_callback(self._running.discard)
         ending = asyncio.wrap_future(ended)
@@ -265,6 +277,11 @@ class Transfers:
                     job.upload.fail(gone)
                 if job.download is not None:
                     job.download.abandon(VdiIoError("the client went away before the end"))
+
+
+def _named(query: Mapping[str, str]) -> str:
+    """What an upload says it is about, as it says it."""
+    return next((query[name][:NAME_SHOWN] for name in SUBJECTS if query.get(name)), "")
 
 
 def _job(call: Call, request: web.BaseRequest, begun: asyncio.Future[Reply | None]) -> Job:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from agent import users
+from agent import audit, users
 from agent.call import Call, Site
 from agent.errors import (
     FieldTypeError,
@@ -105,22 +105,43 @@ class Dispatch:
         if asynchronous and not message.has_async:
             raise NoAsyncForm(f"No async mode for this operation (rpc: {message.full_name})")
         call = Call(self.site, caller=caller)
+        entry = audit.Entry(name, call) if audit.changes(message) else None
+        if entry is None:
+            return await self._answer(message, call, params, asynchronous, None)
+        try:
+            return await self._answer(message, call, params, asynchronous, entry)
+        except BaseException as error:
+            entry.end(error)
+            raise
+
+    async def _answer(
+        self, message: Message, call: Call, params: Sequence[object], asynchronous: bool, entry: audit.Entry | None
+    ) -> Result:
+        """Decode, and run. What succeeds is noted in the entry, in the background where it runs there."""
         given = params
         if message.role is not None:
-            given = self._enter(message, call, params)
+            given = self._enter(message, call, params, entry)
         elif params and len(params) > len(message.params):
             # xapi takes a session before the parameters of messages that need none, such as system.listMethods.
             given = params[1:]
         args = self._decode(message, given)
+        if entry is not None:
+            entry.what(args[0] if args else None)
         if asynchronous:
             task, commit = self._tasks.enter(message, call)
             if commit is not None:
                 await self._durable(commit)
-            self._tasks.begin(
-                task, message, call, args, None if message.kind is Kind.BESIDE else self._lane(message, args)
-            )
+            lane = None if message.kind is Kind.BESIDE else self._lane(message, args)
+            self._tasks.begin(task, message, call, args, lane, entry)
             return Result(Ref("task"), task)
-        return Result(message.result, await self._run(message, call, args))
+        if entry is not None and message.role is None:
+            entry.who(None, str(args[0]))
+        value = await self._run(message, call, args)
+        if entry is not None:
+            if message.role is None:
+                entry.who(self.site.sessions.identify(value))
+            entry.end(None, value)
+        return Result(message.result, value)
 
     async def _run(self, message: Message, call: Call, args: list[Any]) -> Any:
         """Run a message where its kind says."""
@@ -160,7 +181,9 @@ class Dispatch:
             raise MessageMethodUnknown(asked[:NAME_MAX])
         return message
 
-    def _enter(self, message: Message, call: Call, params: Sequence[object]) -> Sequence[object]:
+    def _enter(
+        self, message: Message, call: Call, params: Sequence[object], entry: audit.Entry | None
+    ) -> Sequence[object]:
         """Check the session, which is the first parameter, and the role. Returns the other parameters."""
         if not params:
             raise MessageParameterCountMismatch(message.full_name, message.required, 0)
@@ -169,6 +192,8 @@ class Dispatch:
             raise SessionInvalid("")
         call.session = session = self.site.sessions.find(secret)
         call.secret = secret
+        if entry is not None:
+            entry.who(session)
         if message.role is not None and Role.from_wire(session.role_name) < message.role:
             raise RbacPermissionDenied(
                 message.full_name, f"the role {session.role_name} may not; it needs {message.role.wire} or higher"
@@ -273,7 +298,6 @@ class Dispatch:
             self.throttle.good(caller.peer, name)
             return value
         except SessionAuthenticationFailed:
-            log.warning("a login from %s as %r failed", caller.peer, name[:100])
             await asyncio.sleep(self.login_delay_seconds)
             raise
 

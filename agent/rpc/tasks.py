@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agent.audit import Entry
 from agent.call import Call, Site
 from agent.classes import VM, Task
 from agent.classes.enums import TaskStatus
@@ -112,13 +113,29 @@ class Tasks:
             task = store.add(self._new(f"Async.{message.full_name}", call))
         return task, transaction.commit
 
-    def begin(self, task: Task, message: Message, call: Call, args: Sequence[Any], lane: str | None) -> None:
-        """Run a verb in the background, in a lane or in none."""
+    def begin(
+        self,
+        task: Task,
+        message: Message,
+        call: Call,
+        args: Sequence[Any],
+        lane: str | None,
+        entry: Entry | None = None,
+    ) -> None:
+        """Run a verb in the background, in a lane or in none; `entry` is its line of the audit."""
         call = replace(call, task=task)
+        if entry is not None:
+            entry.call = call
+
+        def run() -> None:
+            failure = self._background(message, call, task, args)
+            if entry is not None:
+                entry.end(failure)
+
         if lane is None:
-            self._site.lanes.beside(self._background, message, call, task, args)
+            self._site.lanes.beside(run)
         else:
-            self._site.lanes.submit(lane, lambda: self._background(message, call, task, args))
+            self._site.lanes.submit(lane, run)
 
     def foreground(self, message: Message, call: Call, args: Sequence[Any]) -> Callable[[], Any]:
         """What runs a verb for a client that waits. Where the verb is an operation, a task shows it to others
@@ -182,8 +199,8 @@ class Tasks:
         task.resident_on = self._site.observer.host
         return task
 
-    def _background(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> None:
-        self.carry(task, lambda: value_text(message.result, self._run(message, call, task, args)))
+    def _background(self, message: Message, call: Call, task: Task, args: Sequence[Any]) -> XenError | None:
+        return self.carry(task, lambda: value_text(message.result, self._run(message, call, task, args)))
 
     def _end(self, task: Task, finish: Callable[[], None]) -> None:
         """Note how a task ended; where the journal cannot take it now, the next sweep tries again."""

@@ -61,7 +61,7 @@ def test_every_key_is_taken(file: Path) -> None:
         limits = { session_idle_seconds = 600, login_delay_seconds = 0, failed_logins = 5, workers = 8 }
         auth = { mode = "pam", roles = ["@wheel = vm-admin"], certificates = ["b = read-only"], pam_service = "login" }
         tls = { client_authority = "/etc/ca.pem", plain_http = "anywhere" }
-        log.level = "debug"
+        log = { level = "debug", format = "json" }
         """
     )
     assert config.load(file) == Config(
@@ -81,6 +81,7 @@ def test_every_key_is_taken(file: Path) -> None:
         plain_http="anywhere",
         workers=8,
         log_level="debug",
+        log_format="json",
     )
 
 

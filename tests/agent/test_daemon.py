@@ -83,7 +83,7 @@ def refused(process: subprocess.Popen[str]) -> str:
 def test_it_serves_every_kind_of_listener(
     serve: Serve, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Users(state / "users.json").add("root", "word", Role.POOL_ADMIN)
+    Users(state / "users.json").add("root", "s3same", Role.POOL_ADMIN)
     path = tmp_path / "socket"
     process = serve(
         *("--listen", "http://127.0.0.1:0"), *("--listen", "https://127.0.0.1:0"), *("--listen", f"unix:{path}")
@@ -92,7 +92,7 @@ def test_it_serves_every_kind_of_listener(
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", http)
     assert re.fullmatch(r"https://127\.0\.0\.1:[1-9]\d*", https)
     assert unix == f"unix:{path}"
-    monkeypatch.setenv(PASSWORD_VARIABLE, "word")
+    monkeypatch.setenv(PASSWORD_VARIABLE, "s3same")
     for url in (http, https, unix):
         assert main(["call", "--insecure", "--url", url, "VM.get_by_name_label", "test"]) == 0
         assert len(json.loads(capsys.readouterr().out)) == 1
@@ -100,7 +100,7 @@ def test_it_serves_every_kind_of_listener(
     assert "self-signed" in capsys.readouterr().err
     code, log = ended(process)
     assert code == 0
-    assert "word" not in log
+    assert "s3same" not in log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

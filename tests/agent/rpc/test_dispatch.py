@@ -378,7 +378,8 @@ def test_a_wrong_password_opens_nothing_and_does_not_say_what_was_wrong(
     with pytest.raises(XenError) as refused:
         guarded.send("session.login_with_password", user, password)
     assert refused.value.description == ["SESSION_AUTHENTICATION_FAILED", user, "Authentication failure"]
-    assert f"a login from test as {user!r} failed" in caplog.text
+    assert "call=session.login_with_password" in caplog.text
+    assert "from=test result=SESSION_AUTHENTICATION_FAILED" in caplog.text
     assert password == "" or password not in caplog.text
 
 
