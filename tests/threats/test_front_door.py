@@ -274,7 +274,7 @@ def test_no_password_session_or_secret_is_in_the_log(tmp_path: Path) -> None:
         session.xenapi.session.logout()
     finally:
         daemon.stop()
-    assert "failed" in daemon.log
+    assert "SESSION_AUTHENTICATION_FAILED" in daemon.log
     assert PASSWORD not in daemon.log
     assert secret not in daemon.log
     assert kept not in daemon.log
