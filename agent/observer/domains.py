@@ -110,7 +110,7 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, tellin
 def _tell(store: Store, vm: VM, was: PowerState, domid_before: int) -> None:
     """Write the message of what became of a machine. One that the journal cannot take now is lost."""
     try:
-        with store.transaction(wait=False):
+        with store.transaction():
             tell_of_machine(store, vm, was, domid_before)
     except InternalError as error:
         log.warning("what became of %r cannot be told now: %s", vm, error)
