@@ -53,7 +53,7 @@ class Entry:
 
     def who(self, session: Session | None, user: str = "") -> None:
         """Note whose session it is, or as whom somebody tries to log in."""
-        self.user = user if session is None else session.auth_user_name
+        self.user = (user if session is None else session.auth_user_name)[:NAME_SHOWN]
         self.session = "" if session is None else session.uuid[:SESSION_SHOWN]
 
     def what(self, subject: object) -> None:

@@ -177,7 +177,7 @@ class Config:
     """PEM file of the certificate and those it is signed by; None: ``server.pem`` of the state, made where missing."""
     certificate_key: Path | None = field(default=None, metadata=_key("tls.key", _path_or_none, live=True))
     """PEM file of its private key; None: the key is in the file of the certificate."""
-    client_authority: Path | None = field(default=None, metadata=_key("tls.client_authority", _path_or_none, live=True))
+    client_authority: Path | None = field(default=None, metadata=_key("tls.client_authority", _path_or_none))
     """PEM file of who signs the certificates of clients; None: clients show none."""
     plain_http: str = field(default="loopback", metadata=_key("tls.plain_http", _one_of(PLAIN_HTTP)))
     """Where http, without TLS, may be listened on."""

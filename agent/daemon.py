@@ -218,8 +218,10 @@ async def _serve(site: Site, settings: Config, load: Callable[[], Config], passe
         state=settings.state,
         certificate=settings.certificate,
         certificate_key=settings.certificate_key,
+        client_authority=settings.client_authority,
         endpoints=endpoints(transfers, blobs),
         cors_origins=settings.cors_origins,
+        asks_nobody=lambda: site.logins.mode == "none",
     )
     reload = Reload(settings, load, lambda fresh: _apply(fresh, site, dispatch, server), site.lanes)
     loop.add_signal_handler(signal.SIGHUP, reload.begin)

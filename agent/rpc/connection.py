@@ -23,6 +23,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from agent.logins import Caller
+from agent.rpc.tls import names_in
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Refusal(Exception):
 
 
 def caller_of(transport: asyncio.BaseTransport) -> Caller:
-    """Who is at the other end: the user of a Unix socket as ``uid=0``, or an address."""
+    """Who is at the other end: the user of a Unix socket as ``uid=0``, or an address and a certificate's names."""
     peer = transport.get_extra_info("socket")
     if peer.family == socket.AF_UNIX:
         raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -92,7 +93,8 @@ def caller_of(transport: asyncio.BaseTransport) -> Caller:
         return Caller("")
     address = ipaddress.ip_address(name[0].partition("%")[0])
     ends = (name[0], name[1], own[0], own[1]) if address.is_loopback else None
-    return Caller(name[0], local=address.is_loopback, ends=ends)
+    shown = transport.get_extra_info("peercert") or {}
+    return Caller(name[0], local=address.is_loopback, names=names_in(shown), ends=ends)
 
 
 def framing(

@@ -14,8 +14,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from isal import isal_zlib
@@ -92,17 +94,23 @@ class Server:
         state: Path,
         certificate: Path | None = None,
         certificate_key: Path | None = None,
+        client_authority: Path | None = None,
         limits: Limits | None = None,
         endpoints: Mapping[str, Endpoint] = {},
         cors_origins: Sequence[str] = (),
+        asks_nobody: Callable[[], bool] = lambda: False,
     ) -> None:
         """`certificate` and its key are those of https listeners; without one it is that of the folder `state`.
+        `client_authority` signs the certificates that clients may show there.
         `endpoints` are what is served beside calls, by path; `cors_origins` the pages of the web that may call.
+        `asks_nobody` tells whether nobody on this host is asked for a password now.
         """
         self._dispatch = dispatch
         self._certificate = certificate or state / OWN_CERTIFICATE
         self._certificate_key = certificate_key
         self._make_certificate = certificate is None
+        self._client_authority = client_authority
+        self._asks_nobody = asks_nobody
         self._endpoints = endpoints
         uploads = frozenset(path for path, endpoint in endpoints.items() if "PUT" in endpoint.methods)
         tunnels = frozenset(path for path, endpoint in endpoints.items() if CONNECT in endpoint.methods)
@@ -141,7 +149,12 @@ class Server:
                 if reason := refused(listener.url):
                     raise OSError(reason)
             if any(item.secure for item in self._listeners):
-                self.tls = Tls(self._certificate, self._certificate_key, make=self._make_certificate)
+                self.tls = Tls(
+                    self._certificate,
+                    self._certificate_key,
+                    make=self._make_certificate,
+                    client_authority=self._client_authority,
+                )
             for listener in self._listeners:
                 self._accepting.append(await self._accept(listener))
         except OSError:
@@ -213,6 +226,8 @@ class Server:
     async def _respond(self, connection: Connection, request: web.BaseRequest) -> web.StreamResponse:
         if connection.refusal is not None and request.path == REFUSED_PATH:
             raise connection.refusal
+        if connection.caller.ends is not None and self._asks_nobody():
+            _require_own_name(request)
         endpoint = self._endpoints.get(place(request.path, self._endpoints))
         if endpoint is not None and request.method in endpoint.methods:
             if "Expect" in request.headers and request.headers["Expect"].lower() != "100-continue":
@@ -348,6 +363,19 @@ async def go_on(request: web.BaseRequest) -> None:
     """Tell a client that asked first, by Expect, to send its body."""
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # the answer has not begun
+
+
+def _require_own_name(request: web.BaseRequest) -> None:
+    """Refuse what names another host, where whose a connection is is all that is asked: a browser of this host that was
+    told that a name of the web is here would send so.
+    """
+    try:
+        name = urlsplit(f"//{request.host}").hostname or ""
+        own = name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        own = False
+    if not own:
+        raise Refusal(421, "a connection within this host names localhost or a loopback address as its Host")
 
 
 def _text(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -2,18 +2,22 @@
 
 The certificate is the admin's, or ``server.pem`` in the state folder. Where that is missing, ``certificate`` makes one
 that is signed by itself: clients pin it, or add it to what they trust. One that is replaced is taken for every
-handshake from then on; one that cannot be used leaves the old in use.
+handshake from then on; one that cannot be used leaves the old in use. Clients may show a certificate where the admin
+names the authority that signs them; then one that it has not signed, or has taken back, ends the handshake.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from agent import server_certificate
 from agent.rpc.certificates import shown
 
 OWN_CERTIFICATE = "server.pem"
+NAMES_OF_SAN = ("DNS", "IP Address", "URI", "email")
 
 
 class Tls:
@@ -21,11 +25,18 @@ class Tls:
     `key`, or of the same file.
     """
 
-    def __init__(self, path: Path, key: Path | None = None, *, make: bool) -> None:
-        """`make`: where the file is missing, a certificate is made. OSError if it cannot be used."""
+    def __init__(
+        self, path: Path, key: Path | None = None, *, make: bool, client_authority: Path | None = None
+    ) -> None:
+        """`make`: where the file is missing, a certificate is made. `client_authority` signs those of clients.
+
+        OSError if one of them cannot be used.
+        """
         if make and not path.exists():
             server_certificate.make(path)
         self.context = _context()
+        if client_authority is not None:
+            _trust(self.context, client_authority)
         self.use(path, key)
 
     def use(self, path: Path, key: Path | None) -> None:
@@ -63,6 +74,28 @@ def _load(context: ssl.SSLContext, path: Path, key: Path | None) -> None:
         raise OSError(f"{path} {what}: {error.reason}") from error
     except OSError as error:
         raise OSError(f"the certificate {path} cannot be read: {error.strerror}") from error
+
+
+def _trust(context: ssl.SSLContext, authority: Path) -> None:
+    """Let clients show certificates that the authorities in this file have signed, and its lists do not take back."""
+    try:
+        context.load_verify_locations(authority)
+    except ssl.SSLError as error:
+        raise OSError(f"{authority} holds no certificate of an authority: {error.reason}") from error
+    except OSError as error:
+        raise OSError(f"the certificate {authority} cannot be read: {error.strerror}") from error
+    context.verify_mode = ssl.CERT_OPTIONAL
+    if context.cert_store_stats()["crl"]:
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+
+def names_in(certificate: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a client's verified certificate, as ``getpeercert`` tells it, calls the client: names, addresses and URIs of
+    its SAN, and its CN.
+    """
+    others = [value for kind, value in certificate.get("subjectAltName", ()) if kind in NAMES_OF_SAN]
+    common = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
+    return tuple(dict.fromkeys(others + common))
 
 
 def _stamp(path: Path, key: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
