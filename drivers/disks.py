@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -56,7 +57,7 @@ def format_for(vdi: VDI) -> str:
     return format
 
 
-class FolderDisks(Pools):
+class FolderDisks(Pools, ABC):
     """The volumes of pools that are folders. Which folder a pool is, a subclass says."""
 
     def __init__(self, connection: Connection, journal: DiskJournal, qemu_img: QemuImg | None = None) -> None:
@@ -64,9 +65,9 @@ class FolderDisks(Pools):
         self.journal = journal
         self.qemu_img = qemu_img or QemuImg()
 
+    @abstractmethod
     def _folder_path(self, sr: SR) -> Path:
         """The folder of a pool that runs. SR_HAS_NO_PBDS if it does not."""
-        raise NotImplementedError
 
     def _is_disk(self, name: str) -> bool:
         """Whether a file of the folder is a disk."""

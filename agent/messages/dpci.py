@@ -7,24 +7,20 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from agent.call import Call
-from agent.classes import DPCI, PPCI, VM
+from agent.classes import DPCI, PPCI
 from agent.classes.enums import PowerState
-from agent.classes.lifecycle import require_reach, small
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
     DeviceAlreadyExists,
     OperationNotAllowed,
-    VMBadPowerState,
-    VMIsTemplate,
-    XenError,
 )
+from agent.messages.passthrough import LIVE, forget, give, require_changeable
 from agent.messages.vif import acting
 from agent.model.messages import construct, message
 from agent.model.types import Record
 from agent.observer.devices import SET_ASIDE
 
-LIVE = (PowerState.RUNNING, PowerState.PAUSED)
 BRIDGE = 0x06
 """The PCI class of what connects buses, which is the host's in every case."""
 
@@ -58,50 +54,22 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("DPCI")]) -> DP
     """
     dpci = construct(DPCI, args)
     vm = dpci.VM
-    _require_changeable(vm)
+    require_changeable(vm)
     if any(other.PPCI is dpci.PPCI for other in vm.DPCIs):
         raise DeviceAlreadyExists(dpci.PPCI.name)
     require_spare(dpci.PPCI)
-    live = vm.power_state in LIVE
-    if live:
+    if vm.power_state in LIVE:
         require_device_free(call, dpci)
-    with call.store.transaction():
-        call.store.add(dpci)
-    try:
-        if live:
-            with acting(call, vm):
-                call.domains.plug_pci(dpci)
-        else:
-            call.domains.check(vm)
-    except XenError:
-        with call.store.transaction():
-            if call.store.is_live(dpci):
-                call.store.destroy(dpci)
-        raise
-    call.observer.redefine(vm)
-    return dpci
+    return give(call, dpci, call.domains.plug_pci)
 
 
 @message(DPCI)
 def destroy(call: Call, self: DPCI) -> None:
     """Take the device from its machine, at once from a running one. DEVICE_DETACH_REJECTED if the guest keeps it."""
     vm = self.VM
-    _require_changeable(vm)
+    require_changeable(vm)
     if vm.power_state in LIVE:
         with suppress(DeviceAlreadyDetached), acting(call, vm):
             call.domains.unplug_pci(self)
-    with call.store.transaction():
-        if call.store.is_live(self):
-            call.store.destroy(self)
+    forget(call, self)
     call.observer.redefine(vm)
-
-
-def _require_changeable(vm: VM) -> None:
-    require_reach(vm)
-    if vm.is_control_domain:
-        raise OperationNotAllowed("the control domain has all devices that no guest was given")
-    if vm.is_a_template:
-        raise VMIsTemplate(vm)
-    if vm.power_state not in (PowerState.HALTED, *LIVE):
-        states = ", ".join(small(state) for state in (PowerState.HALTED, *LIVE))
-        raise VMBadPowerState(vm, states, small(vm.power_state))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from agent.call import Call
 from agent.classes import PUSB, VM, VUSB, Host, USBGroup
 from agent.classes.enums import PowerState, VusbOperation
-from agent.classes.lifecycle import is_hvm, require_reach, small
+from agent.classes.lifecycle import require_reach
 from agent.errors import (
     DeviceAlreadyDetached,
     OperationNotAllowed,
@@ -17,13 +17,10 @@ from agent.errors import (
     UsbGroupContainsNoPusbs,
     UsbGroupContainsPusb,
     UsbGroupContainsVusb,
-    VMBadPowerState,
     VMHasVusbs,
-    VMHVMRequired,
-    VMIsTemplate,
     VMRequiresVusb,
-    XenError,
 )
+from agent.messages.passthrough import forget, give, require_changeable
 from agent.messages.vif import acting
 from agent.model.messages import Kind, message
 from agent.observer import usb
@@ -31,7 +28,6 @@ from agent.store.store import Store
 
 MOST = 6
 """USB devices that a machine can have, as with xapi: fewer than the ports of the controller that libvirt makes."""
-LIVE = (PowerState.RUNNING, PowerState.PAUSED)
 
 
 # --- the host's
@@ -85,7 +81,7 @@ def create(call: Call, VM: VM, USB_group: USBGroup, other_config: Mapping[str, s
     USB_GROUP_CONFLICT for a second one of a group, TOO_MANY_VUSBS, VM_REQUIRES_VUSB where none is free for a running
     machine.
     """
-    _require_changeable(VM)
+    require_changeable(VM, hvm=True)
     VUSB.fields["other_config"].admit(other_config)
     if not any(pusb.passthrough_enabled for pusb in USB_group.PUSBs):
         raise UsbGroupContainsNoPusbs(USB_group)
@@ -95,22 +91,12 @@ def create(call: Call, VM: VM, USB_group: USBGroup, other_config: Mapping[str, s
         raise TooManyVusbs(MOST)
     vusb = VUSB(other_config=other_config)
     vusb.VM, vusb.USB_group = VM, USB_group
-    with call.store.transaction():
-        call.store.add(vusb)
-    try:
-        if VM.power_state in LIVE:
-            choose(call.store, VM)
-            with acting(call, VM):
-                call.domains.plug_usb(vusb)
-        else:
-            call.domains.check(VM)
-    except XenError:
-        with call.store.transaction():
-            if call.store.is_live(vusb):
-                call.store.destroy(vusb)
-        raise
-    call.observer.redefine(VM)
-    return vusb
+
+    def plug(vusb: VUSB) -> None:
+        choose(call.store, VM)
+        call.domains.plug_usb(vusb)
+
+    return give(call, vusb, plug)
 
 
 @message(VUSB, operation=VusbOperation.UNPLUG.value)
@@ -121,11 +107,8 @@ def unplug(call: Call, self: VUSB) -> None:
     require_reach(self.VM)
     if not self.currently_attached:
         raise DeviceAlreadyDetached(self)
-    try:
-        with acting(call, self.VM):
-            call.domains.unplug_usb(self)
-    finally:
-        call.refresh(self.VM)
+    with acting(call, self.VM):
+        call.domains.unplug_usb(self)
     _let_go(call, self)
 
 
@@ -133,13 +116,11 @@ def unplug(call: Call, self: VUSB) -> None:
 def destroy(call: Call, self: VUSB) -> None:
     """Give the machine the device no more. OPERATION_NOT_ALLOWED while it has it: unplug it first."""
     vm = self.VM
-    _require_changeable(vm)
+    require_changeable(vm, hvm=True)
     if self.currently_attached:
         raise OperationNotAllowed("the machine has the device: unplug it first")
     _let_go(call, self)
-    with call.store.transaction():
-        if call.store.is_live(self):
-            call.store.destroy(self)
+    forget(call, self)
 
 
 def _let_go(call: Call, vusb: VUSB) -> None:
@@ -175,16 +156,3 @@ def require_no_usb(vm: VM) -> None:
     """VM_HAS_VUSBS for a machine that has a device, whose state cannot be saved with it."""
     if any(vusb.currently_attached for vusb in vm.VUSBs):
         raise VMHasVusbs(vm)
-
-
-def _require_changeable(vm: VM) -> None:
-    require_reach(vm)
-    if vm.is_control_domain:
-        raise OperationNotAllowed("the control domain has all devices that no guest was given")
-    if vm.is_a_template:
-        raise VMIsTemplate(vm)
-    if not is_hvm(vm):
-        raise VMHVMRequired(vm)
-    if vm.power_state not in (PowerState.HALTED, *LIVE):
-        states = ", ".join(small(state) for state in (PowerState.HALTED, *LIVE))
-        raise VMBadPowerState(vm, states, small(vm.power_state))

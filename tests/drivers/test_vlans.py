@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import errno
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 
 import pytest
-from pyroute2 import IPRoute, NetlinkError
+from pyroute2 import IPRoute
 
 from agent.errors import InvalidValue, OperationNotAllowed, PermissionDenied, VlanInUse, XenError
 from drivers import netlink
@@ -108,30 +104,6 @@ def test_the_simulation_plays_vlans() -> None:
 
 
 # --- the real kernel
-
-
-@pytest.fixture
-def namespace() -> Iterator[str]:
-    """A network namespace with a card `x0` and a bridge `br0`."""
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        pytest.skip("needs root and unshare")
-    with subprocess.Popen(
-        ["unshare", "--net", "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdin is not None
-        holder.stdout.readline()  # now it is in its namespace
-        path = f"/proc/{holder.pid}/ns/net"
-        with IPRoute(netns=path) as kernel:
-            try:
-                kernel.link("add", ifname="x0", kind="veth", peer="y0")
-                kernel.link("add", ifname="br0", kind="bridge")
-            except NetlinkError as error:
-                pytest.skip(f"this kernel has no veth or bridge: {error}")
-        try:
-            yield path
-        finally:
-            holder.stdin.close()
 
 
 def test_a_real_card_or_bridge_that_is_not_there_is_named(namespace: str) -> None:
