@@ -160,7 +160,7 @@ def test_a_libvirtd_that_is_restarted_is_hardly_noticed(machine: Machine, watch:
     comes_right(machine)
 
 
-def test_what_happened_while_libvirtd_was_away_is_shown_when_it_is_back(api: Any, machine: Machine, dom0: Dom0) -> None:
+def test_what_happened_while_libvirtd_was_away_is_shown_when_it_is_back(machine: Machine, dom0: Dom0) -> None:
     domid = _domid(machine)
     dom0.run(f"systemctl stop {LIBVIRTD}")
     try:
