@@ -81,27 +81,26 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, tellin
     with store.transaction():
         vm = store.known(VM, uuid)
         if seen is None:
-            if vm is not None:
-                was = vm.power_state
-                _halt(store, vm)
-                vm.started_here = False
-                _tell(store, vm, was, -1)
-            return None
-        if seen.in_transition and vm is not None and vm.power_state in LIVE:
+            if vm is None:
+                return None
+            was, before = vm.power_state, -1
+            _halt(store, vm)
+        elif seen.in_transition and vm is not None and vm.power_state in LIVE:
             # A guest that reboots has no domain for seconds. It is not halted, and its next change is told.
             return None
-        was = seen.power_state if vm is None or not telling else vm.power_state
-        if vm is None:
-            vm = _adopt(store, seen)
-            if vm.is_control_domain:
-                host.control_domain = vm
-        elif not vm.ours:
-            _configure(vm, seen)
-        vm.foreign = seen.foreign
-        before = vm.domid
-        _devices(store, vm, seen)
-        _passthrough(store, host, vm, seen)
-        _state(store, host, vm, seen)
+        else:
+            was = seen.power_state if vm is None or not telling else vm.power_state
+            if vm is None:
+                vm = _adopt(store, seen)
+                if vm.is_control_domain:
+                    host.control_domain = vm
+            elif not vm.ours:
+                _configure(vm, seen)
+            vm.foreign = seen.foreign
+            before = vm.domid
+            _devices(store, vm, seen)
+            _passthrough(store, host, vm, seen)
+            _state(store, host, vm, seen)
     _keep(store, vm, seen)
     _tell(store, vm, was, before if telling else -1)
     return vm if vm.domid not in (-1, before) else None
@@ -116,15 +115,18 @@ def _tell(store: Store, vm: VM, was: PowerState, domid_before: int) -> None:
         log.warning("what became of %r cannot be told now: %s", vm, error)
 
 
-def _keep(store: Store, vm: VM, seen: SeenDomain) -> None:
-    """What the journal keeps of a running machine: when it was started, and the names that its disks run under.
+def _keep(store: Store, vm: VM, seen: SeenDomain | None) -> None:
+    """What the journal keeps of a machine: when it was started, the names that its disks run under, and once it is off,
+    that nobody started it.
 
     A journal that cannot be written now does not keep the machine's state from being shown; the next look tries again.
     """
-    if seen.power_state not in LIVE:
-        return
     try:
         with store.transaction():
+            if seen is None or seen.power_state not in LIVE:
+                if vm.power_state is PowerState.HALTED and not (seen is not None and seen.in_transition):
+                    vm.started_here = False
+                return
             targets = {number_of(disk.target): disk.target for disk in seen.disks}
             for vbd in vm.VBDs:
                 vbd.device = targets.get(number_of(vbd.userdevice), vbd.device)
@@ -132,7 +134,7 @@ def _keep(store: Store, vm: VM, seen: SeenDomain) -> None:
             if metrics is not None and metrics.started_as != seen.domid:
                 metrics.start_time, metrics.started_as = datetime.now(UTC).replace(microsecond=0), seen.domid
     except InternalError as error:
-        log.warning("when %r was started cannot be kept now: %s", vm, error)
+        log.warning("when %r was started or ended cannot be kept now: %s", vm, error)
 
 
 def note_all(store: Store, host: Host, seen: Sequence[SeenDomain]) -> None:
@@ -350,8 +352,6 @@ def _state(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
     if seen.power_state not in LIVE:
         _halt(store, vm)
         vm.power_state = seen.power_state
-        if vm.power_state is PowerState.HALTED and not seen.in_transition:
-            vm.started_here = False
         return
     vm.power_state, vm.domid, vm.resident_on = seen.power_state, seen.domid, host
     vm.security_label = seen.security_label

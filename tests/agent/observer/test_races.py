@@ -96,7 +96,7 @@ def test_a_way_to_storage_that_was_never_plugged_is_left_alone(door: Door, machi
     assert not pbd.currently_attached
 
 
-def test_a_machine_that_ran_on_was_started_when_it_was(machine: FakeMachine, tmp_path: Path) -> None:
+def test_a_startedthat_ran_on_was_started_when_it_was(machine: FakeMachine, tmp_path: Path) -> None:
     first = Door(machine.ports(), tmp_path / "journal")
     vm = first.vm()
     first("VM.start", vm, False)
@@ -123,12 +123,15 @@ def test_a_full_disk_does_not_hide_that_a_machine_runs(
         if rows:
             raise sqlite3.OperationalError("database or disk is full")
 
+    before = door.vm()
+    door("VM.start", before, False)
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "_write", full)
         door("VM.start", vm, False)
         assert vm.power_state == "Running"
-        door("VM.hard_shutdown", vm)
-        assert vm.power_state == "Halted"
+        for started in (vm, before):
+            door("VM.hard_shutdown", started)
+            assert started.power_state == "Halted"
     door("VM.start", vm, False)
     assert vm.metrics is not None
     assert vm.metrics.start_time.year > 1970
