@@ -53,11 +53,14 @@ class Remote(SysLogHandler):
 class Forwarder(logging.Handler):
     """Takes entries, and has a thread of its own send them."""
 
-    def __init__(self, destination: Callable[[], str]) -> None:
-        """`destination` tells where to: a host, with a port where that is not syslog's; empty for nowhere."""
+    def __init__(self, destination: Callable[[], str], waiting: int = WAITING) -> None:
+        """`destination` tells where to: a host, with a port where that is not syslog's; empty for nowhere.
+
+        At most `waiting` lines wait to be sent.
+        """
         super().__init__()
         self._destination = destination
-        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(WAITING)
+        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(waiting)
         self._dropped = 0
         self._remote: Remote | None = None
         self._place = ""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.syslog import LINE_BYTES, WAITING, Forwarder, Remote
+from agent.syslog import LINE_BYTES, Forwarder, Remote
 from tests.door import WAIT_SECONDS, Door
 
 HEADER = re.compile(rb"<(\d+)>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ xen-host-agent\[\d+\]: (.*)")
@@ -53,7 +53,7 @@ def place() -> Place:
 @pytest.fixture
 def forwarder(place: Place) -> Iterator[Forwarder]:
     """The handler, hearing what loggers below ``told`` say, and ``agent.syslog`` itself."""
-    made = Forwarder(lambda: place.now)
+    made = Forwarder(lambda: place.now, FEW)
     loggers = [logging.getLogger(name) for name in ("told", "agent.syslog")]
     for logger in loggers:
         logger.addHandler(made)
@@ -67,6 +67,8 @@ def forwarder(place: Place) -> Iterator[Forwarder]:
 
 log = logging.getLogger("told.here")
 DAEMON = 3 * 8
+FEW = 20
+"""Lines that may wait: as many as surely fit into what a socket keeps for its reader."""
 
 
 def test_entries_are_sent_where_the_destination_says(forwarder: Forwarder, place: Place, server: Server) -> None:
@@ -116,7 +118,7 @@ def test_nobody_waits_for_a_server(
     place.now = server.place
     log.info("first")
     assert held.wait(WAIT_SECONDS)
-    for number in range(WAITING + 5):
+    for number in range(FEW + 5):
         log.info("%d", number)
     go.set()
     assert server.next()[1] == "told.here: first"
@@ -159,7 +161,7 @@ def test_a_server_that_cannot_be_found_is_told_of_once(
 
 def test_what_waits_is_sent_at_the_end(place: Place, server: Server) -> None:
     place.now = server.place
-    forwarder = Forwarder(lambda: place.now)
+    forwarder = Forwarder(lambda: place.now, FEW)
     for text in ("one", "two"):
         forwarder.handle(logging.LogRecord("told", logging.INFO, "", 0, text, (), None))
     forwarder.close()

@@ -96,7 +96,7 @@ def test_a_way_to_storage_that_was_never_plugged_is_left_alone(door: Door, machi
     assert not pbd.currently_attached
 
 
-def test_a_startedthat_ran_on_was_started_when_it_was(machine: FakeMachine, tmp_path: Path) -> None:
+def test_a_machine_that_ran_on_was_started_when_it_was(machine: FakeMachine, tmp_path: Path) -> None:
     first = Door(machine.ports(), tmp_path / "journal")
     vm = first.vm()
     first("VM.start", vm, False)
