@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 FOLDERS = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"), Path("/usr/share/pam.d"))
 """Where PAM looks for services, by distribution."""
+CHILD = Path(__file__).with_name("pam_child.py")
+"""By its file: an installed agent is in no folder where Python looks by itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Pam:
         }
         try:
             answered = subprocess.run(
-                [sys.executable, "-m", "agent.pam_child"],
+                [sys.executable, "-I", str(CHILD)],
                 input=json.dumps(question).encode() + b"\n",
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Asks PAM about one user and password, in a process of its own: ``python -m agent.pam_child``.
+"""Asks PAM about one user and password, in a process of its own, which needs nothing else of the agent.
 
 Modules of PAM may hang, crash or change their process, and none of that is to happen to the agent. The question is one
 line of JSON on standard input, the answer one on standard output. When to ask, and for how long, is ``pam``'s business.

@@ -16,6 +16,7 @@ from pytest_mock import MockerFixture
 from agent import pam_child
 from agent.pam import Pam
 
+PROJECT = Path(__file__).parents[2]
 ADA = "$6$thesalt$3ZttZwyC8gw8dO4SBryw3YkruIueyA9xcRDqHQ0rDhqKYTYOxqSs6duT3WnRDG3fa2NJljSjiObyySTIKOwK90"
 OLD = "$6$thesalt$1nIrFo319d4/DmCXZ2Fd1vJxll4SDziD1lNqq25.RiK1R816aG7/hPHYG5FhtdGqjMG0Bi/0JtiRHmPCk0o5p/"
 """Hashes of ``s3cret of ada`` and ``s3cret of old``."""
@@ -144,6 +145,24 @@ def libpam() -> None:
 
 def test_the_hosts_pam_takes_a_password(libpam: None, services: Path) -> None:
     assert written(services, "pam_permit.so").check("nobody", "s3cret", "192.0.2.1") == "nobody"
+
+
+AS_INSTALLED = """
+import sys
+sys.path = [*sys.argv[1].split(":"), *sys.path]
+from agent.pam import Pam
+from pathlib import Path
+print(Pam("agent", 20, Path(sys.argv[2])).check("nobody", "s3cret", "192.0.2.1"))
+"""
+
+
+def test_an_installed_agent_asks_it_too(libpam: None, services: Path) -> None:
+    """Whose folder is none that Python knows by itself: only the program that starts it says where it is."""
+    written(services, "pam_permit.so")
+    places = ":".join([str(PROJECT), *filter(None, sys.path)])
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    command: list[str | Path] = [python, "-I", "-c", AS_INSTALLED, places, services]
+    assert subprocess.run(command, cwd="/", stdout=subprocess.PIPE, text=True, check=True).stdout == "nobody\n"
 
 
 @pytest.mark.threat("T19")
