@@ -59,7 +59,7 @@ def command_line(image: Image) -> list[str]:
     return [
         *("qemu-system-x86_64", "-name", "xen-lab", "-machine", "q35,kernel-irqchip=split", "-cpu", PROCESSOR),
         *("-smp", str(PROCESSORS), "-m", str(memory_mib()), "-accel", "tcg,thread=multi,tb-size=1024"),
-        *("-nodefaults", "-display", "none", "-no-reboot"),
+        *("-nodefaults", "-display", "none"),
         *("-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"),
         *("-kernel", str(image.folder / "xen"), "-append", XEN_ARGUMENTS),
         *("-initrd", f"{image.folder / 'vmlinux'} {DOM0_ARGUMENTS},{image.folder / 'initrd.img'}"),

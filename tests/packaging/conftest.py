@@ -63,11 +63,30 @@ class Debian:
 @pytest.fixture(scope="session")
 def package() -> Path:
     """The package, built."""
+    return built_package()
+
+
+def built_package() -> Path:
+    """The package of this checkout; tests are skipped where none can be built."""
     if shutil.which("dpkg-deb") is None:
         pytest.skip("dpkg-deb is not here: a Debian package is built and tried on Debian only")
     done = subprocess.run(["make", "--no-print-directory", "deb"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.splitlines()[-1])
+
+
+def newer(package: Path, folder: Path) -> tuple[Path, str]:
+    """The same package with a higher version."""
+    unpacked = folder / "newer"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, unpacked], check=True)
+    control = unpacked / "DEBIAN" / "control"
+    lines = control.read_text().splitlines()
+    version = next(line for line in lines if line.startswith("Version: ")).removeprefix("Version: ") + "+later"
+    control.write_text("\n".join(f"Version: {version}" if x.startswith("Version: ") else x for x in lines) + "\n")
+    made = folder / "newer.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", unpacked, made], check=True)
+    shutil.rmtree(unpacked)
+    return made, version
 
 
 @pytest.fixture(scope="session")

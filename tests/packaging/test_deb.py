@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import PROJECT, Debian
+from tests.packaging.conftest import PROJECT, Debian, newer
 
 SOCKET = "unix:/run/xen-host-agent/socket"
 SERVE = ("xen-host-agent", "serve", "--connect", "test:///default", "--listen", SOCKET)
@@ -39,20 +39,6 @@ def serving(debian: Debian) -> Iterator[subprocess.Popen[str]]:
 def call(debian: Debian, *message: str) -> object:
     """Ask the agent in the folder, as its root may without a password."""
     return json.loads(debian.good("xen-host-agent", "call", "--url", SOCKET, *message))
-
-
-def newer(package: Path, folder: Path) -> tuple[Path, str]:
-    """The same package with a higher version."""
-    unpacked = folder / "newer"
-    subprocess.run(["dpkg-deb", "--raw-extract", package, unpacked], check=True)
-    control = unpacked / "DEBIAN" / "control"
-    lines = control.read_text().splitlines()
-    version = next(line for line in lines if line.startswith("Version: ")).removeprefix("Version: ") + "+later"
-    control.write_text("\n".join(f"Version: {version}" if x.startswith("Version: ") else x for x in lines) + "\n")
-    made = folder / "newer.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", unpacked, made], check=True)
-    shutil.rmtree(unpacked)
-    return made, version
 
 
 @pytest.mark.timeout(1200)
@@ -113,6 +99,8 @@ def test_it_installs_serves_upgrades_and_purges(package: Path, debian: Debian, t
     assert not (debian.root / "usr/lib/xen-host-agent").exists()
     assert config.exists()
     assert (state / "users.json").exists()
+    enabled_by_hand = wanted / "sockets.target.wants/xen-host-agent-https.socket"
+    enabled_by_hand.symlink_to("/lib/systemd/system/xen-host-agent-https.socket")
     debian.good("dpkg", "--purge", "xen-host-agent")
     assert debian.left() == before
     assert not list(wanted.rglob("*xen-host-agent*"))

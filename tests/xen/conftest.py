@@ -58,17 +58,32 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def dom0(request: pytest.FixtureRequest) -> Iterator[Dom0]:
     """A running lab. Tests are skipped, with the reason, where this machine cannot emulate one."""
-    was_up = Emulator(run_folder()).pid() is not None
+    with _lab(request, run_folder()) as lab:
+        yield lab
+
+
+@pytest.fixture
+def other_dom0(request: pytest.FixtureRequest) -> Iterator[Dom0]:
+    """A lab that nobody else uses, for a test that boots its dom0 or leaves it changed."""
+    with _lab(request, Path(f"{run_folder()}-other")) as lab:
+        yield lab
+
+
+@contextmanager
+def _lab(request: pytest.FixtureRequest, folder: Path) -> Iterator[Dom0]:
+    was_up = Emulator(folder).pid() is not None
+    place = {**os.environ, "XEN_HOST_AGENT_LAB_RUN": str(folder)}
     with _progress_shown(request):
-        booted = subprocess.run([LAB, "up"], stdout=subprocess.DEVNULL, check=False)
+        booted = subprocess.run([LAB, "up"], env=place, stdout=subprocess.DEVNULL, check=False)
     if booted.returncode == CannotEmulate.exit_code:
         pytest.skip("this machine cannot emulate the lab, for the reason that `lab/lab up` gave above")
     assert booted.returncode == 0, "the lab does not boot; what it said is above"
-    lab = Dom0.read(run_folder())
-    yield lab
-    if not was_up:
-        with _progress_shown(request):
-            subprocess.run([LAB, "stop"], check=True)
+    try:
+        yield Dom0.read(folder)
+    finally:
+        if not was_up:
+            with _progress_shown(request):
+                subprocess.run([LAB, "stop"], env=place, check=True)
 
 
 @contextmanager
