@@ -132,5 +132,5 @@ def test_installed_booted_upgraded_and_purged(other_dom0: Dom0, tmp_path: Path) 
     went_on()
     dom0.run("dpkg --purge xen-host-agent")
     went_on()
-    left = dom0.run("find / -xdev -name '*xen-host-agent*' -not -path '/opt/*'").stdout
-    assert left == "/etc/systemd/system/xen-host-agent-https.socket.d\n", "and that is the admin's own"
+    traces = dom0.run("find / -xdev -name '*xen-host-agent*' -not -path '/opt/*'").stdout
+    assert traces == "/etc/systemd/system/xen-host-agent-https.socket.d\n", "and that is the admin's own"
