@@ -625,10 +625,10 @@ class VolumeWriter(Protocol):
     size: int
     """Bytes that the guest will see; what is not written is zero."""
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write within the size; zeroes take no room. SR_FULL if there is none."""
 
-    def spool(self, data: bytes) -> None:
+    def spool(self, data: bytes | memoryview) -> None:
         """Append to an image that can be read only when all of it is there."""
 
     def unpack(self, format: str, progress: Callable[[float], None]) -> None:

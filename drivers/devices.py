@@ -91,10 +91,10 @@ class DeviceImage:
             self._devices.remove(name)
             raise
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         if offset < 0 or offset + len(data) > self.size:
             raise VdiIoError(f"{len(data)} bytes at {offset} do not lie within {self.size}")
-        if not data.strip(b"\0"):
+        if not bytes(data).strip(b"\0"):
             return  # it is zeroed with what lies around it
         with self._guard():
             if offset > self._written:
@@ -102,7 +102,7 @@ class DeviceImage:
             write_all(self._descriptor, offset, memoryview(data))
             self._written = max(self._written, offset + len(data))
 
-    def spool(self, data: bytes) -> None:
+    def spool(self, data: bytes | memoryview) -> None:
         with self._guard():
             most = self.size + self.size // 16 + SPOOL_SLACK
             if self._spooling is None:

@@ -21,8 +21,8 @@ from drivers.text import cleaned
 
 BLOCK = 4096
 """So many zero bytes that lie together become a hole."""
-RUN = 16 * BLOCK
-_ZEROES = bytes(RUN)
+BEHIND = 8 * 2**20
+"""So many bytes after another are written before they are on their way to the disk."""
 _ZERO_BLOCK = bytes(BLOCK)
 
 Guard = Callable[[], AbstractContextManager[None]]
@@ -142,6 +142,7 @@ class StagedImage:
         self._folder = Folder(folder.path)
         self._spooled: Staged | None = None
         self._spooled_bytes = 0
+        self._behind = 0
         self._name = name
         try:
             self._image = self._folder.stage(name)
@@ -155,14 +156,28 @@ class StagedImage:
             self._folder.close()
             raise
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write what is not zero."""
         if offset < 0 or offset + len(data) > self.size:
             raise VdiIoError(f"{len(data)} bytes at {offset} do not lie within {self.size}")
         with self._guard():
             write_sparse(self._image.descriptor, offset, data)
+            if self._format == "raw":  # another is made of this one once more
+                self._write_behind(offset + len(data))
 
-    def spool(self, data: bytes) -> None:
+    def _write_behind(self, position: int) -> None:
+        """Have the disk begin with what is written up to here, and the memory given back of what it is done with.
+
+        Guests do not read by this host's page cache, and what they run in must not make way for a disk that comes.
+        """
+        if position - self._behind >= BEHIND:
+            begin = max(self._behind - BEHIND, 0)
+            os.posix_fadvise(self._image.descriptor, begin, position - begin, os.POSIX_FADV_DONTNEED)
+            self._behind = position
+        elif position < self._behind:
+            self._behind = position
+
+    def spool(self, data: bytes | memoryview) -> None:
         with self._guard():
             if self._spooled is None:
                 self._spooled = self._folder.stage(f"{self._name}.image")
@@ -210,29 +225,20 @@ class StagedImage:
             self._folder.close()
 
 
-def write_sparse(descriptor: int, offset: int, data: bytes) -> None:
+def write_sparse(descriptor: int, offset: int, data: bytes | memoryview) -> None:
     """Write the data but for the blocks of it that are zero, which are taken to be holes already."""
     view = memoryview(data)
-    begun = -1  # where what is to be written begins
-    position, length = 0, len(data)
-    while position < length:
-        step = min(RUN, length - position)
-        piece = data[position : position + step]
-        if piece == _ZEROES[:step] if step < RUN else piece == _ZEROES:
-            if begun >= 0:
-                write_all(descriptor, offset + begun, view[begun:position])
-                begun = -1
-        else:
-            for at in range(0, step, BLOCK):
-                block = piece[at : at + BLOCK]
-                zero = block == _ZERO_BLOCK if len(block) == BLOCK else not any(block)
-                if zero and begun >= 0:
-                    write_all(descriptor, offset + begun, view[begun : position + at])
-                    begun = -1
-                elif not zero and begun < 0:
-                    begun = position + at
-        position += step
-    if begun >= 0:
+    blocks = len(view) // BLOCK
+    # Few blocks begin with a zero word that are not zero: only those that do are looked at whole.
+    words = view[: blocks * BLOCK].cast("Q")[:: BLOCK // 8].tolist() if blocks else []
+    begun = 0  # where what is to be written begins
+    for number in range(blocks):
+        if not words[number]:
+            at = number * BLOCK
+            if bytes(view[at : at + BLOCK]) == _ZERO_BLOCK:
+                write_all(descriptor, offset + begun, view[begun:at])
+                begun = at + BLOCK
+    if any(view[blocks * BLOCK :]) or begun < blocks * BLOCK:
         write_all(descriptor, offset + begun, view[begun:])
 
 

@@ -499,11 +499,11 @@ class FakeWriter:
         self.size = vdi.virtual_size
         self.content = bytearray(vdi.virtual_size)
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         self.storage.meet("write")
         self.content[offset : offset + len(data)] = data
 
-    def spool(self, data: bytes) -> None:
+    def spool(self, data: bytes | memoryview) -> None:
         raise NotImplementedError("images with a header are the real drivers' business")
 
     def unpack(self, format: str, progress: Callable[[float], None]) -> None:

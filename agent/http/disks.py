@@ -184,14 +184,16 @@ def _fill_raw(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> Non
     """A raw image, which may be shorter than the disk: the rest is zero."""
     expected = upload.length or vdi.virtual_size
     position = 0
+    buffer = memoryview(bytearray(CHUNK))
     while position < writer.size:
-        data = upload.read(min(CHUNK, writer.size - position))
-        if not data:
+        part = buffer[: writer.size - position]
+        got = upload.read_into(part)
+        writer.write(position, part[:got])
+        position += got
+        call.progress((1.0 - FINISHING) * min(1.0, position / expected))
+        if got < len(part):
             _require_end(upload)
             return
-        writer.write(position, data)
-        position += len(data)
-        call.progress((1.0 - FINISHING) * min(1.0, position / expected))
     if upload.bounded and upload.read(1):
         raise VdiTooSmall(vdi, position + 1)
 
@@ -221,12 +223,13 @@ def _fill_qcow2(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> N
     if size > writer.size:
         raise VdiTooSmall(vdi, size)
     received = len(data)
-    while data:
-        writer.spool(data)
-        data = upload.read(CHUNK)
-        received += len(data)
+    writer.spool(data)
+    buffer = memoryview(bytearray(CHUNK))
+    while got := upload.read_into(buffer):
+        received += got
         if received > limit:
             raise VdiTooSmall(vdi, received)
+        writer.spool(buffer[:got])
         call.progress((1.0 - FINISHING) / 2 * min(1.0, received / (upload.length or limit)))
     _require_end(upload)
     writer.unpack("qcow2", lambda part: call.progress((1.0 - FINISHING) * (0.5 + part / 2)))

@@ -1,7 +1,8 @@
 """Between the loop and a worker: an upload that a worker reads as it comes, a download that the loop sends as it is
 made.
 
-Never more than a few MiB are between the two. Both ends may give up at any time; the other one is told.
+Never more than a few MiB are between the two. Both ends may give up at any time; the other one is told. A long body on
+a plain connection need not come between them at all: the loop lends the worker the connection (``wires``).
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from agent.errors import XenError
+from agent.errors import VdiIoError, XenError
+from agent.http.wires import LOOK_SECONDS, Wire
 
 HELD_BYTES = 4 * 1024 * 1024
 """So much may wait between the two."""
-LOOK_SECONDS = 1.0
-"""How often a worker that waits looks whether it is still to."""
 
 
 class _Pipe:
@@ -29,6 +29,7 @@ class _Pipe:
         self._bytes = 0
         self._ended = False
         self._failure: XenError | None = None
+        self._wire: Wire | None = None
         self._changed = threading.Condition()
         self._wanted = 0
         """How many bytes the worker waits for; it is not woken for fewer."""
@@ -72,9 +73,10 @@ class Upload(_Pipe):
         super().__init__(watch)
         self.length = length
         self.bounded = bounded
-        self.received = 0
-        """What the worker has taken, in bytes."""
         self._abandoned = False
+        self._left = 0
+        """Of what comes on the wire."""
+        self._early: XenError = VdiIoError("the upload ended before its end")
 
     async def feed(self, part: bytes) -> bool:
         """Hand it on, when there is room for it. False if nobody wants any more."""
@@ -94,38 +96,67 @@ class Upload(_Pipe):
             self._ended = True
             self._changed.notify()
 
+    def lend(self, wire: Wire, left: int, early: XenError) -> None:
+        """So many octets more come on the wire. `early` is raised where they do not."""
+        with self._changed:
+            self._wire, self._left, self._early, self._ended = wire, left, early, not left
+            if self._abandoned:
+                wire.close()
+            self._changed.notify()
+
     def fail(self, failure: XenError) -> None:
         """No more of it will come. Nothing happens where all of it has."""
         with self._changed:
             if not self._ended:
                 self._failure = self._failure or failure
+                if self._wire is not None:
+                    self._wire.cut()
             self._changed.notify()
 
     def read(self, length: int) -> bytes:
         """So many bytes, fewer only where it ends. What `fail` said is raised as soon as it was said."""
-        got: list[bytes] = []
-        missing = length
-        while missing:
-            with self._changed:
-                self._wanted = min(missing, HELD_BYTES // 2)
-                while not (self._bytes >= self._wanted or self._ended or self._failure):
-                    self._wait()
-                if self._failure is not None:
-                    raise self._failure
-                if not self._parts:
-                    break
-                while missing and self._parts:
-                    part = self._parts.popleft()
-                    if len(part) > missing:
-                        self._parts.appendleft(part[missing:])
-                        part = part[:missing]
-                    self._bytes -= len(part)
-                    missing -= len(part)
-                    got.append(part)
-                self._wake_loop()
-        data = got[0] if len(got) == 1 else b"".join(got)
-        self.received += len(data)
-        return data
+        data = bytearray(length)
+        return bytes(memoryview(data)[: self.read_into(memoryview(data))])
+
+    def read_into(self, view: memoryview) -> int:
+        """The same into a buffer, which is filled; returns how many bytes."""
+        got = 0
+        while got < len(view) and (more := self._take(view[got:])):
+            got += more
+        return got
+
+    def _take(self, view: memoryview) -> int:
+        """Some bytes, at the end none."""
+        got = 0
+        with self._changed:
+            self._wanted = min(len(view), HELD_BYTES // 2)
+            while not (self._bytes >= self._wanted or self._ended or self._failure or self._wire):
+                self._wait()
+            if self._failure is not None:
+                raise self._failure
+            while self._parts and got < len(view):
+                part = self._parts.popleft()
+                if len(part) > len(view) - got:
+                    self._parts.appendleft(part[len(view) - got :])
+                    part = part[: len(view) - got]
+                view[got : got + len(part)] = part
+                got += len(part)
+            self._bytes -= got
+            self._wake_loop()
+            if got or self._wire is None or self._ended:
+                return got
+        return self._receive(self._wire, view[: self._left])
+
+    def _receive(self, wire: Wire, view: memoryview) -> int:
+        got = 0
+        with suppress(OSError):
+            got = wire.receive(view, self._watch)
+        with self._changed:
+            if not got:
+                raise self._failure or self._early
+            self._left -= got
+            self._ended = not self._left
+        return got
 
     def abandon(self) -> None:
         """Nothing more of it is wanted."""
@@ -134,30 +165,51 @@ class Upload(_Pipe):
             self._parts.clear()
             self._bytes = 0
             self._wake_loop()
+            if self._wire is not None:
+                self._wire.close()
 
 
 class Download(_Pipe):
-    """A body on its way out. `write`, `end` and `fail` are called by one worker, the rest on the loop."""
+    """A body on its way out. `write` and `end` are called by one worker, the rest on the loop."""
+
+    _opened = False
+
+    def open(self, wire: Wire | None = None) -> None:
+        """Its head is sent: what is written goes out, on the wire if there is one."""
+        with self._changed:
+            self._opened, self._wire = True, wire
+            if self._ended and wire is not None:
+                wire.close()
+            self._changed.notify()
 
     def write(self, data: bytes) -> None:
         """Hand it on, when there is room for it. What `abandon` said is raised."""
         with self._changed:
-            while self._bytes >= HELD_BYTES and self._failure is None:
+            while (not self._opened or self._bytes >= HELD_BYTES) and self._failure is None:
                 self._wait()
             if self._failure is not None:
                 raise self._failure
-            self._parts.append(data)
-            self._bytes += len(data)
-            self._wake_loop()
+            wire = self._wire
+            if wire is None:
+                self._parts.append(data)
+                self._bytes += len(data)
+                self._wake_loop()
+                return
+        try:
+            wire.send(data, self._watch)
+        except OSError:
+            raise self._failure or VdiIoError("the client went away before the end") from None
 
     def end(self) -> None:
         """All of it was handed on, or as much as there will be."""
         with self._changed:
             self._ended = True
             self._wake_loop()
+            if self._wire is not None:
+                self._wire.close()
 
     async def part(self) -> bytes:
-        """The next part; empty at the end."""
+        """The next part that is the loop's to send; empty at the end."""
         await self._until(lambda: bool(self._parts) or self._ended)
         with self._changed:
             if not self._parts:
@@ -172,4 +224,6 @@ class Download(_Pipe):
         with self._changed:
             self._failure = failure
             self._parts.clear()
+            if self._wire is not None:
+                self._wire.cut()
             self._changed.notify()

@@ -31,6 +31,7 @@ from agent.errors import (
     XenError,
 )
 from agent.http.streams import Download, Upload
+from agent.http.wires import LENT_BYTES, Wire
 from agent.model.entity import Entity
 from agent.roles import Role
 from agent.rpc.connection import Connection, Refusal
@@ -379,6 +380,11 @@ async def _receive(
 
     async def pump() -> Refusal | None:
         try:
+            if early is None and (wire := await _wire(connection, connection.body_left)) is not None:
+                come, left = connection.lend_rest(request)
+                await upload.feed(come)
+                upload.lend(wire, left, endpoint.ended_early())
+                return None
             async for part in parts:
                 if not await upload.feed(part):
                     return None
@@ -409,6 +415,12 @@ async def _receive(
     return response
 
 
+async def _wire(connection: Connection, length: int) -> Wire | None:
+    """The connection for a body of so many bytes, where the worker can have it to itself."""
+    connected = await connection.plain_socket() if length >= LENT_BYTES else None
+    return None if connected is None else Wire(connected, connection.limits.stream_seconds)
+
+
 async def _send(
     job: Job,
     reply: Reply | None,
@@ -429,6 +441,7 @@ async def _send(
     else:
         response.force_close()
     await response.prepare(request)
+    job.download.open(await _wire(connection, reply.length or 0))
     try:
         while part := await job.download.part():
             await response.write(part)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import re
 import socket
 import struct
@@ -479,6 +480,39 @@ class Connection(web.RequestHandler):
             if not request.content.is_eof():  # aiohttp (3.14) raises before it hands out what has come
                 yield request.content._read_nowait(-1)
             raise Refusal(400, "the body is not framed as its head says") from error
+
+    def lend_rest(self, request: web.BaseRequest) -> tuple[bytes, int]:
+        """Leave what has not come of a body to whoever reads the socket: what has come, and how much that is.
+
+        What follows the body is not read, so the answer must be the connection's last.
+        """
+        come = []
+        while part := request.content.read_nowait():  # which may have aiohttp take in some more that it held back
+            come.append(part)
+        if self.transport is not None:
+            self.transport.pause_reading()
+        left, self._body_left = self._body_left, 0
+        return b"".join(come), left
+
+    async def plain_socket(self) -> socket.socket | None:
+        """The socket once more, for who closes it, when all that was written is sent; None where that takes a while,
+        and with TLS.
+        """
+        await asyncio.sleep(0)  # uvloop writes when it next comes by
+        transport = self.transport
+        if transport is None or transport.get_extra_info("sslcontext") or transport.get_write_buffer_size():
+            return None
+        return socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+
+    @property
+    def limits(self) -> Limits:
+        """What its client may ask."""
+        return self._connections.limits
+
+    @property
+    def body_left(self) -> int:
+        """How much of the body of the last request has not come yet, where its length was told."""
+        return self._body_left
 
     def look(self, now: float) -> None:
         """End what takes too long."""

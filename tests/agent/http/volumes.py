@@ -47,7 +47,7 @@ class Written:
         self.content = bytearray(size)
         self.written = 0
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         assert 0 <= offset <= offset + len(data) <= self.size
         self.content[offset : offset + len(data)] = data
         self.written += len(data)
