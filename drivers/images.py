@@ -15,6 +15,7 @@ from typing import Protocol
 
 from agent.errors import OperationNotAllowed, VdiIoError
 from agent.ports import SeenVolume
+from drivers.qcow2_stream import Stream
 from drivers.qemu_img import Layer, QemuImg
 from drivers.sparse import Folder, Staged
 from drivers.text import cleaned
@@ -141,7 +142,7 @@ class StagedImage:
         # Of its own: the pool may be stopped meanwhile, and the caller's is closed when this returns.
         self._folder = Folder(folder.path)
         self._spooled: Staged | None = None
-        self._spooled_bytes = 0
+        self._stream: Stream | None = None
         self._behind = 0
         self._name = name
         try:
@@ -179,17 +180,21 @@ class StagedImage:
 
     def spool(self, data: bytes | memoryview) -> None:
         with self._guard():
-            if self._spooled is None:
+            if self._stream is None:
                 self._spooled = self._folder.stage(f"{self._name}.image")
-            write_all(self._spooled.descriptor, self._spooled_bytes, memoryview(data))
-            self._spooled_bytes += len(data)
+                self._stream = Stream(self._spooled.descriptor, self._image.descriptor, self.write)
+            self._stream.feed(memoryview(data))
 
     def unpack(self, format: str, progress: Callable[[float], None]) -> None:
         assert self._spooled is not None
-        image = Layer(self._spooled.descriptor, format)
+        assert self._stream is not None
         with self._guard(), damage():
-            self._qemu_img.check(image)
-            self._qemu_img.convert([image], Layer(self._image.descriptor, "raw"), progress)
+            if not self._stream.finish(progress):
+                os.ftruncate(self._image.descriptor, 0)
+                os.ftruncate(self._image.descriptor, self.size)
+                image = Layer(self._spooled.descriptor, format)
+                self._qemu_img.check(image)
+                self._qemu_img.convert([image], Layer(self._image.descriptor, "raw"), progress)
         if os.fstat(self._image.descriptor).st_size != self.size:
             raise VdiIoError("the image is larger than it said")
         self._spooled.close()

@@ -39,6 +39,8 @@ class Fields:
 
     name_at: int
     name_length: int
+    cluster: int
+    """Bytes of a cluster."""
     size: int
     encryption: int
     l1_entries: int
@@ -60,7 +62,9 @@ def fields_of(raw: bytes) -> Fields:
     if version not in (2, 3) or not 9 <= cluster_bits <= 21 or name_length > NAME_MAX or entries * 8 > _L1_MAX:
         raise NotQcow2("its head makes no sense")
     features, length = (more[1], more[5]) if version == 3 else (0, 72)
-    return Fields(name_at, name_length, size, encryption, entries, offset, snapshots, features, length)
+    return Fields(
+        name_at, name_length, 1 << cluster_bits, size, encryption, entries, offset, snapshots, features, length
+    )
 
 
 def judge(head: bytes) -> int:
