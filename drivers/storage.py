@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -94,6 +94,10 @@ class LibvirtStorage(FolderDisks):
         with self._call(vdi.SR, vdi):
             _require_raw(vdi)
             free = _free(place, size)
+        if _is_wiped(vdi):
+            with closing(self.write_volume(vdi)) as empty:
+                empty.finish(_ignore)
+                return empty.commit()
         with self._call(vdi.SR, vdi, size, free), self._device_noted(vdi, "create"):
             volume = place.pool.createXML(_volume_xml(vdi.uuid, size))
             self.journal.reached("create: named")
@@ -215,6 +219,7 @@ class LibvirtStorage(FolderDisks):
         if place.folder is not None:
             super().resize_volume(vdi, size)
             return
+        wiped = _is_wiped(vdi)
         with self._call(vdi.SR, vdi):
             free = _free(place, size)
         with self._call(vdi.SR, vdi, size, free):
@@ -229,6 +234,10 @@ class LibvirtStorage(FolderDisks):
                 with file_call(vdi.SR, vdi, size, free):
                     self.lvm.grow(place.group, PurePosixPath(vdi.location).name, size)
                 _refresh(place.pool)
+        if wiped:
+            with file_call(vdi.SR, vdi, size, free), device(vdi.location, write=True) as descriptor:
+                zero(descriptor, vdi.virtual_size, os.lseek(descriptor, 0, os.SEEK_END))
+                os.fsync(descriptor)
 
     def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
         """Make the volume of `target`, in ``target.SR``, with the content of `source`.
@@ -420,6 +429,20 @@ def _require_raw(vdi: VDI) -> None:
     """VALUE_NOT_SUPPORTED where another format is asked for on storage whose volumes are devices."""
     if (format := asked_format(vdi)) not in ("", "raw"):
         raise ValueNotSupported("sm_config", format, "on this storage disks are raw")
+
+
+def _is_wiped(vdi: VDI) -> bool:
+    """Whether a new disk, or what it has more now, is to be zeroed before anybody reads it. VALUE_NOT_SUPPORTED for a
+    word that says neither.
+    """
+    wanted = vdi.sm_config.get("wipe") or vdi.SR.sm_config.get("wipe") or "false"
+    if wanted not in ("true", "false"):
+        raise ValueNotSupported("sm_config", f"wipe={wanted}", "wipe is true or false")
+    return wanted == "true"
+
+
+def _ignore(part: float) -> None:
+    """Takes note of no progress."""
 
 
 def _volume_xml(name: str, size: int) -> str:

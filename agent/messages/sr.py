@@ -74,7 +74,8 @@ def create(
 
     `device_config` says where, as the type needs it. A device is formatted only if ``device_config:format`` asks for
     it: ``true`` if nothing is on it, ``overwrite`` whatever is. ``sm_config:type`` is the format of new disks, raw or
-    qcow2. `physical_size` is not used: the size is what the place has. SR_UNKNOWN_DRIVER for another type.
+    qcow2; ``sm_config:wipe``, true or false, whether those that are devices are zeroed first. `physical_size` is not
+    used: the size is what the place has. SR_UNKNOWN_DRIVER for another type.
     """
     sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)
     sr.shared, sr.sm_config = shared, sm_config

@@ -237,6 +237,44 @@ def test_a_full_group_says_so_and_leaves_nothing(bench: GroupBench) -> None:
     assert list(bench.journal.glob("*")) == []
 
 
+@pytest.mark.threat("T10")
+def test_a_disk_that_is_wiped_shows_nothing_of_others(bench: GroupBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, grow = Volumes.make, Lvm.grow
+
+    def scribble(path: str, start: int) -> None:
+        """What a removed disk of another guest left there; lvm2 that is played begins with zeroes."""
+        with Path(path).open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(start)
+            file.write(b"x" * (end - start))
+
+    def used(self: Volumes, name: str, size: int) -> str:
+        path = make(self, name, size)
+        scribble(path, 0)
+        return path
+
+    def grown(self: Lvm, group: str, name: str, size: int) -> None:
+        grow(self, group, name, size)
+        scribble(f"/dev/{group}/{name}", 8 * MIB)
+
+    monkeypatch.setattr(Volumes, "make", used)
+    monkeypatch.setattr(Lvm, "grow", grown)
+    sr = bench.lvm()
+    vdi = bench.vdi(sr, 8 * MIB)
+    vdi.sm_config = {"wipe": "of course"}
+    with pytest.raises(ValueNotSupported):
+        bench.storage.create_volume(vdi)
+    assert bench.there() == []
+    vdi.sm_config, sr.sm_config = {}, {"wipe": "true"}
+    bench.made(vdi, bench.storage.create_volume(vdi))
+    bench.storage.settle(vdi)
+    assert bench.content(vdi) == bytes(8 * MIB)
+    bench.write(vdi, b"content")
+    bench.storage.resize_volume(vdi, 16 * MIB)
+    assert bench.content(vdi) == b"content" + bytes(16 * MIB - 7)
+    assert bench.names(sr) == bench.there() == [vdi.uuid]
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_an_image_is_unpacked_into_a_logical_volume(bench: GroupBench, tmp_path: Path, whole: bool) -> None:
     sr = bench.lvm()
