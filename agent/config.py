@@ -199,6 +199,12 @@ class Config:
     """How long a guest may take to shut down with the host, whose machine does not say it by shutdown_delay."""
     guest_hard_shutdown: bool = field(default=True, metadata=_key("autostart.hard_shutdown", _flag, live=True))
     """Whether the plug of one is pulled that has not shut down by then."""
+    rapid_seconds: int = field(default=120, metadata=_key("guests.rapid_seconds", _number(1, 86400), live=True))
+    """A guest that crashes or reboots within this time of its start does so rapidly."""
+    rapid_crashes: int = field(default=3, metadata=_key("guests.rapid_crashes", _number(0, 1000), live=True))
+    """After so many rapid crashes in a row its machine is stopped; with 0 it never is."""
+    rapid_reboots: int = field(default=10, metadata=_key("guests.rapid_reboots", _number(0, 1000), live=True))
+    """After so many rapid reboots and crashes in a row likewise."""
     log_level: str = field(default="info", metadata=_key("log.level", _one_of(LOG_LEVELS), live=True))
     log_format: str = field(default="text", metadata=_key("log.format", _one_of(LOG_FORMATS)))
     """One line an entry: text for people, or an object of JSON."""

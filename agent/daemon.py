@@ -143,7 +143,8 @@ def _open(settings: Config, opened: ExitStack) -> Site:
     opened.callback(machine.close)
     lanes = Lanes(settings.workers)
     opened.callback(lanes.close, LANES_GRACE_SECONDS)
-    observer = Observer(store, machine, lanes)
+    guests = _guests(settings)
+    observer = Observer(store, machine, lanes, guests)
     opened.callback(observer.close)
     observer.start()
     templates.offer(store)
@@ -170,7 +171,7 @@ def _open(settings: Config, opened: ExitStack) -> Site:
         users,
         __version__,
         logins=settings.logins,
-        guests=_guests(settings),
+        guests=guests,
         archives=archives,
         plugins=plugins,
         certificate=certificate,
@@ -272,7 +273,14 @@ def _apply(settings: Config, site: Site, dispatch: Dispatch, server: Server) -> 
 
 
 def _guests(settings: Config) -> Guests:
-    return Guests(settings.guests_at_once, settings.guest_shutdown_seconds, settings.guest_hard_shutdown)
+    return Guests(
+        settings.guests_at_once,
+        settings.guest_shutdown_seconds,
+        settings.guest_hard_shutdown,
+        settings.rapid_seconds,
+        settings.rapid_crashes,
+        settings.rapid_reboots,
+    )
 
 
 def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:

@@ -444,11 +444,12 @@ class Domains(Protocol):
     state.
     """
 
-    def watch(self, changed: Callable[[str | None], None]) -> None:
+    def watch(self, changed: Callable[[str | None], None], crashed: Callable[[str], None] | None = None) -> None:
         """Call `changed` with a uuid whenever something about that domain changed, in no particular thread; it returns
         at once.
 
-        None means that anything may have changed (the connection was lost and is back): look at everything.
+        None means that anything may have changed (the connection was lost and is back): look at everything. Where the
+        hypervisor tells that the guest of a domain has crashed, `crashed` is called before.
         """
 
     def list(self) -> Sequence[SeenDomain]:

@@ -25,6 +25,7 @@ from agent import messages, users
 from agent.call import Site
 from agent.classes import VM
 from agent.daemon import SWITCH_SECONDS
+from agent.guests import Guests
 from agent.lanes import Lanes
 from agent.logins import Caller
 from agent.observer import Observer
@@ -81,7 +82,7 @@ class Commands:
         machine = drivers.open(uri, state)
         lanes = Lanes(WORKERS)
         # Nothing but what is measured is to happen.
-        self._observer = Observer(self._store, machine, lanes, sweep_seconds=24 * 3600.0)
+        self._observer = Observer(self._store, machine, lanes, Guests(), sweep_seconds=24 * 3600.0)
         self._observer.start()
         sessions = Sessions(self._store)
         site = Site(api, self._store, machine, self._observer, lanes, sessions, users.Users(state / "users.json"), "0")

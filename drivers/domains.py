@@ -89,6 +89,7 @@ class LibvirtDomains:
         self._dumps = dumps
         self._memories = memories
         self._watchers: list[Callable[[str | None], None]] = []
+        self._crash_watchers: list[Callable[[str], None]] = []
         self._registrations: list[int] = []
         self._open_consoles: set[TextConsole] = set()
         connection.on_connect(self._register)
@@ -96,9 +97,13 @@ class LibvirtDomains:
 
     # --- seeing
 
-    def watch(self, changed: Callable[[str | None], None]) -> None:
-        """Call `changed` with the uuid of every domain that changed, and with None after each reconnect."""
+    def watch(self, changed: Callable[[str | None], None], crashed: Callable[[str], None] | None = None) -> None:
+        """Call `changed` with the uuid of every domain that changed, and with None after each reconnect; `crashed` with
+        that of one whose guest crashed.
+        """
         self._watchers.append(changed)
+        if crashed is not None:
+            self._crash_watchers.append(crashed)
 
     def list(self) -> Sequence[SeenDomain]:
         """All domains, the control domain included."""
@@ -191,7 +196,11 @@ class LibvirtDomains:
     def _lifecycle(
         self, handle: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, opaque: object
     ) -> None:
-        self._tell(domain.UUIDString())
+        uuid = domain.UUIDString()
+        if event == libvirt.VIR_DOMAIN_EVENT_STOPPED and detail == libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED:
+            for crashed in self._crash_watchers:
+                crashed(uuid)
+        self._tell(uuid)
 
     def _metadata(
         self, handle: libvirt.virConnect, domain: libvirt.virDomain, kind: int, uri: str, opaque: object

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ _NAMES: Mapping[str, Callable[[etree._Element], str]] = {
     "hostdev": xml_read.host_device_of,
 }
 """What tells one device of a kind from another."""
+
+_DESTROY = libvirt.virDomain.destroy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -184,15 +187,15 @@ class SimulatedDomains(LibvirtDomains):
             if paused:
                 domain.suspend()
 
-    def _restart(self, domain: libvirt.virDomain) -> None:
+    def _restart(self, domain: libvirt.virDomain, end: Callable[[libvirt.virDomain], object] = _DESTROY) -> None:
         """Run it anew, from its definition and under a new number, as Xen does after a reboot."""
         with self._changing:
             if domain.isPersistent():
-                domain.destroy()
+                end(domain)
                 domain.create()
                 return
             definition = domain.XMLDesc(DEFINITION)
-            domain.destroy()
+            end(domain)
             self._connection.handle.createXML(definition, 0)
 
     def shutdown(self, vm: VM) -> None:
@@ -224,9 +227,9 @@ class SimulatedDomains(LibvirtDomains):
             if action.startswith("coredump"):
                 self._dumps.write(domain.name(), datetime.now(), PLAYED_DUMP)
             if action.endswith("restart"):
-                self._restart(domain)
+                self._restart(domain, _crash)
             else:
-                domain.destroy()
+                _crash(domain)
 
     def send_trigger(self, vm: VM, trigger: str) -> None:
         """Send ``nmi``, which no guest is there to feel, or ``reset``; reset() itself would do nothing (9.0.0)."""
@@ -321,6 +324,11 @@ class SimulatedDomains(LibvirtDomains):
         with self._acting(vm, *ALIVE) as domain, self._changing:
             given = {name: value for name, value in (("weight", weight), ("cap", cap)) if value is not None}
             self._overlay(domain).scheduler.update(given)
+
+
+def _crash(domain: libvirt.virDomain) -> None:
+    """Have it end as one that crashed, of which the driver tells as of such; the core that it writes is none."""
+    domain.coreDump(os.devnull, libvirt.VIR_DUMP_CRASH)
 
 
 def _counterpart(devices: Sequence[etree._Element], wanted: etree._Element) -> etree._Element:

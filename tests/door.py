@@ -18,6 +18,7 @@ from agent.access import tell_roles
 from agent.call import Site
 from agent.classes import VM, Task
 from agent.errors import XenError
+from agent.guests import Guests
 from agent.lanes import Lanes
 from agent.logins import Caller
 from agent.model.api import Api
@@ -81,7 +82,8 @@ class Door:
         self.store = Store(api.classes, Journal(state), cascade=cascade)
         self.store.load()
         self.lanes = Lanes(16)
-        self.observer = Observer(self.store, machine, self.lanes, sweep_seconds=3600.0)
+        guests = Guests()
+        self.observer = Observer(self.store, machine, self.lanes, guests, sweep_seconds=3600.0)
         self.observer.start()
         tell_roles(self.store, api)
         self.sessions = Sessions(self.store)
@@ -94,6 +96,7 @@ class Door:
             self.sessions,
             Users(users or Path("no-such-folder/users")),
             "0",
+            guests=guests,
         )
         self.tasks = Tasks(self.site)
         self.tasks.recover()

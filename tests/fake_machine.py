@@ -91,9 +91,10 @@ class FakeDomains(Failing):
         """Those of machines that are started from now on."""
         self.domids = itertools.count(1)
         self.changed: Callable[[str | None], None] = lambda uuid: None
+        self.crashed: Callable[[str], None] | None = None
 
-    def watch(self, changed: Callable[[str | None], None]) -> None:
-        self.changed = changed
+    def watch(self, changed: Callable[[str | None], None], crashed: Callable[[str], None] | None = None) -> None:
+        self.changed, self.crashed = changed, crashed
 
     def list(self) -> Sequence[SeenDomain]:
         self.meet("list")

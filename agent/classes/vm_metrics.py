@@ -49,3 +49,7 @@ class VMMetrics(Entity, name="VM_metrics", role=Role.VM_ADMIN, measured=True):
     numa_nodes: int = constructor("always 0: the agent does not look where memory lies", default=0)
     numa_node_memory: Mapping[int, int] = runtime("always empty: the agent does not look where memory lies", default={})
     started_as: int = internal("number of the domain that start_time is of", default=-1)
+    rapid_restarts: int = internal(
+        "how often in a row it has come back as another domain, unasked and soon after its start", default=0
+    )
+    crashes: int = internal("how often its guest was told to have crashed since rapid_restarts was 0", default=0)

@@ -17,12 +17,12 @@ from time import monotonic
 
 from agent.call import Call, Site
 from agent.classes import VM, Host
-from agent.classes.enums import Cls, PowerState, VmOperation
+from agent.classes.enums import PowerState, VmOperation
 from agent.errors import OperationPartiallyFailed, XenError
 from agent.messages import vm as machines
 from agent.messages.operations import noted, own_task
 from agent.model.messages import Kind, message
-from agent.observer.notices import SERVICE_FAILS, tell
+from agent.observer.notices import tell_trouble
 from agent.roles import Role
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def stop_guests(call: Call, host: Host) -> None:
             _stop(call, list(group))
     left = _ours(call)
     for vm in left:
-        _tell_failure(call.site, vm, "VM_SHUTDOWN_FAILED", "still runs, though the host is to go down")
+        tell_trouble(call.store, vm, "VM_SHUTDOWN_FAILED", "still runs, though the host is to go down")
     if left:
         raise OperationPartiallyFailed("stop_guests")
 
@@ -180,7 +180,7 @@ class Boot:
             reason = str(error) if isinstance(error, XenError) else f"{type(error).__name__}: {error}"
             log.error("%r cannot be started with the host: %s", vm, reason, exc_info=_unexpected(error))
             if self._site.store.is_live(vm):
-                _tell_failure(self._site, vm, "VM_START_FAILED", f"cannot be started with the host: {reason}")
+                tell_trouble(self._site.store, vm, "VM_START_FAILED", f"cannot be started with the host: {reason}")
         else:
             self._pause_seconds = max(self._pause_seconds, vm.start_delay)
         self._ended = self._clock()
@@ -221,12 +221,3 @@ def _start(site: Site, vm: VM) -> None:
     finally:
         with site.store.transaction():
             host.to_start = tuple(uuid for uuid in host.to_start if uuid != vm.uuid)
-
-
-def _tell_failure(site: Site, vm: VM, name: str, words: str) -> None:
-    """Write a message of what could not be done with a machine. One that the journal cannot take now is lost."""
-    try:
-        with site.store.transaction():
-            tell(site.store, name, SERVICE_FAILS, Cls.VM, vm.uuid, f"{vm.name_label or vm.uuid} {words}")
-    except XenError as error:
-        log.warning("what became of %r cannot be told now: %s", vm, error)

@@ -17,9 +17,24 @@ from time import monotonic
 from agent.classes import VM, CpuPool, Host, Pool
 from agent.classes.enums import PowerState
 from agent.errors import HostOffline, XenError
+from agent.guests import Guests
 from agent.lanes import HOST, Lanes
 from agent.model.entity import reference_of
-from agent.observer import consoles, cpu_pools, devices, domains, dumps, metrics, networks, node, security, storage, usb
+from agent.observer import (
+    consoles,
+    cpu_pools,
+    devices,
+    domains,
+    dumps,
+    loops,
+    metrics,
+    networks,
+    node,
+    notices,
+    security,
+    storage,
+    usb,
+)
 from agent.ports import Machine
 from agent.store.store import Store
 
@@ -31,10 +46,13 @@ FRESH_SECONDS = 1.0
 class Observer:
     """Keeps the store true to one machine."""
 
-    def __init__(self, store: Store, machine: Machine, lanes: Lanes, *, sweep_seconds: float = SWEEP_SECONDS) -> None:
+    def __init__(
+        self, store: Store, machine: Machine, lanes: Lanes, guests: Guests, *, sweep_seconds: float = SWEEP_SECONDS
+    ) -> None:
         self._store = store
         self._machine = machine
         self._lanes = lanes
+        self._guests = guests
         self._sweep_seconds = sweep_seconds
         self._lock = threading.Lock()
         self.making: set[str] = set()
@@ -64,7 +82,7 @@ class Observer:
     def start(self) -> None:
         """Look at everything once, then watch. A hypervisor that does not answer is looked at when it does."""
         node.ensure(self._store)
-        self._machine.domains.watch(self._changed)
+        self._machine.domains.watch(self._changed, self._crashed)
         self._resync()
         self._sweeper.start()
 
@@ -81,7 +99,8 @@ class Observer:
     def refresh(self, uuid: str) -> None:
         """Look at one domain and note what it is now. From a worker thread, in the machine's lane."""
         before = self._domid(uuid)
-        started = domains.note(self._store, self.host, uuid, self._machine.domains.look(uuid))
+        seen = self._machine.domains.look(uuid)
+        started = domains.note(self._store, self.host, uuid, seen, rapid_seconds=self._guests.rapid_seconds)
         if before not in (-1, self._domid(uuid)):
             self._look_for_dumps()
         if started is not None:
@@ -182,11 +201,37 @@ class Observer:
             self._refreshing.add(uuid)
         self._lanes.submit(reference_of(uuid), lambda: self._look(uuid))
 
+    def _crashed(self, uuid: str) -> None:
+        """The driver says that a guest has crashed. Called in its thread."""
+        if not self._stop.is_set():
+            self._lanes.submit(reference_of(uuid), lambda: self._note_crash(uuid))
+
+    def _note_crash(self, uuid: str) -> None:
+        vm = self._store.known(VM, uuid)
+        if vm is not None and not vm.is_control_domain:
+            loops.note_crash(self._store, vm)
+
+    def _stop_loop(self, uuid: str) -> None:
+        """Stop a machine whose guest crashes or reboots again and again, unless a client works on it. In its lane."""
+        vm = self._store.known(VM, uuid)
+        if vm is None or vm.current_operations or (loop := loops.loop_of(vm, self._guests)) is None:
+            return
+        name, why = loop
+        log.error("%r %s: it is stopped", vm, why)
+        try:
+            self._machine.domains.destroy(vm)
+        except XenError as error:
+            log.error("%r cannot be stopped, which its next start will try again: %s", vm, error)
+            return
+        notices.tell_trouble(self._store, vm, name, f"{why}, and was stopped.")
+        self.refresh(uuid)
+
     def _look(self, uuid: str) -> None:
         with self._lock:
             self._refreshing.discard(uuid)
         try:
             self.refresh(uuid)
+            self._stop_loop(uuid)
         except XenError as error:
             log.warning("domain %s cannot be looked at: %s", uuid, error)
         except Exception:
@@ -240,7 +285,7 @@ class Observer:
     def _resync_domains(self) -> None:
         seen = {domain.uuid: domain for domain in self._machine.domains.list()}
         if not self._sweeper.is_alive():
-            domains.note_all(self._store, self.host, list(seen.values()))
+            domains.note_all(self._store, self.host, list(seen.values()), rapid_seconds=self._guests.rapid_seconds)
         for uuid, domain in seen.items():
             if domains.differs(self._store, domain):
                 self._apart(uuid)

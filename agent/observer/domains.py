@@ -28,7 +28,7 @@ from agent.classes import (
 from agent.classes.devices import number_of
 from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
 from agent.errors import InternalError
-from agent.observer import consoles, usb
+from agent.observer import consoles, loops, usb
 from agent.observer.devices import ppci_at
 from agent.observer.notices import tell_of_machine
 from agent.observer.storage import outside_sr
@@ -72,9 +72,12 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     )
 
 
-def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, telling: bool = True) -> VM | None:
+def note(
+    store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, rapid_seconds: int, telling: bool = True
+) -> VM | None:
     """Make the machine what was seen; None is a domain that is gone, which is a machine that is halted. What became of
-    a machine that is known is told to admins, unless it is looked at for the first time.
+    a machine that is known is told to admins, unless it is looked at for the first time. A machine that has come back
+    within `rapid_seconds` of its start is counted.
 
     Returns the machine if it runs as another domain than before: it was started or has rebooted.
     """
@@ -101,7 +104,7 @@ def note(store: Store, host: Host, uuid: str, seen: SeenDomain | None, *, tellin
             _devices(store, vm, seen)
             _passthrough(store, host, vm, seen)
             _state(store, host, vm, seen)
-    _keep(store, vm, seen)
+    _keep(store, vm, seen, rapid_seconds)
     _tell(store, vm, was, before if telling else -1)
     return vm if vm.domid not in (-1, before) else None
 
@@ -115,9 +118,9 @@ def _tell(store: Store, vm: VM, was: PowerState, domid_before: int) -> None:
         log.warning("what became of %r cannot be told now: %s", vm, error)
 
 
-def _keep(store: Store, vm: VM, seen: SeenDomain | None) -> None:
-    """What the journal keeps of a machine: when it was started, the names that its disks run under, and once it is off,
-    that nobody started it.
+def _keep(store: Store, vm: VM, seen: SeenDomain | None, rapid_seconds: int) -> None:
+    """What the journal keeps of a machine: when and how often it was started, the names that its disks run under, and
+    once it is off, that nobody started it.
 
     A journal that cannot be written now does not keep the machine's state from being shown; the next look tries again.
     """
@@ -132,17 +135,17 @@ def _keep(store: Store, vm: VM, seen: SeenDomain | None) -> None:
                 vbd.device = targets.get(number_of(vbd.userdevice), vbd.device)
             metrics = vm.metrics
             if metrics is not None and metrics.started_as != seen.domid:
-                metrics.start_time, metrics.started_as = datetime.now(UTC).replace(microsecond=0), seen.domid
+                loops.note_start(vm, metrics, seen.domid, rapid_seconds)
     except InternalError as error:
         log.warning("when %r was started or ended cannot be kept now: %s", vm, error)
 
 
-def note_all(store: Store, host: Host, seen: Sequence[SeenDomain]) -> None:
+def note_all(store: Store, host: Host, seen: Sequence[SeenDomain], *, rapid_seconds: int) -> None:
     """Make the machines what was seen, many in one transaction: at the start, when no verb can be under way."""
     for start in range(0, len(seen), SLICE):
         with store.transaction(wait=False):
             for domain in seen[start : start + SLICE]:
-                note(store, host, domain.uuid, domain, telling=False)
+                note(store, host, domain.uuid, domain, rapid_seconds=rapid_seconds, telling=False)
 
 
 def share_of(vm: VM) -> tuple[int | None, int | None]:

@@ -6,11 +6,15 @@ client stopped. Names and priorities are xapi's.
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 from agent.classes import VM, Message
 from agent.classes.enums import Cls, PowerState, VmOperation
+from agent.errors import InternalError
 from agent.store.store import Store
+
+log = logging.getLogger(__name__)
 
 KEPT = 1000
 """So many messages there are at the most: the oldest make room."""
@@ -51,3 +55,12 @@ def tell_of_machine(store: Store, vm: VM, before: PowerState, domid_before: int)
         name, words = ("", "") if vm.power_state is HALTED else ("VM_REBOOTED", "has rebooted")
     if name and not vm.is_control_domain:
         tell(store, name, INFORMATION, Cls.VM, vm.uuid, f"{vm.name_label or vm.uuid} {words}.")
+
+
+def tell_trouble(store: Store, vm: VM, name: str, words: str) -> None:
+    """Write a message of what an admin should look at now. One that the journal cannot take now is lost."""
+    try:
+        with store.transaction():
+            tell(store, name, SERVICE_FAILS, Cls.VM, vm.uuid, f"{vm.name_label or vm.uuid} {words}")
+    except InternalError as error:
+        log.warning("what became of %r cannot be told now: %s", vm, error)

@@ -204,6 +204,17 @@ def test_after_a_reconnect_anything_may_have_changed(
     assert reported == [None, vm.uuid]
 
 
+@pytest.mark.parametrize("crashed", [True, False])
+def test_that_a_guest_crashed_is_told_before_the_change(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen, crashed: bool
+) -> None:
+    vm, domain = running(domains, machines, xen)
+    told: list[str] = []
+    domains.watch(lambda uuid: told.append("changed"), lambda uuid: told.append(f"{uuid} crashed"))
+    domain.stop(libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED if crashed else libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN)
+    assert told == ([f"{vm.uuid} crashed"] if crashed else []) + ["changed"]
+
+
 def test_a_call_that_hangs_does_not_hold_up_those_who_look(
     domains: LibvirtDomains, machines: Machines, xen: FakeXen
 ) -> None:

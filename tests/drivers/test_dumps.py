@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,10 +90,15 @@ def test_a_played_crash_leaves_what_the_machine_says(
     domains = SimulatedDomains(connection, dumps=DumpFolder(tmp_path / "dump"))
     connection.start()
     try:
+        told: queue.Queue[str] = queue.Queue()
+        domains.watch(lambda uuid: None, told.put)
         vm = machines.vm(actions_after_crash=action)
         domains.start(vm, False)
+        domains.reboot(vm)
         before = domains.look(vm.uuid)
         domains.send_sysrq(vm, "c")
+        assert told.get(timeout=60) == vm.uuid
+        assert told.empty()
         after = domains.look(vm.uuid)
         assert before is not None
         assert after is not None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
@@ -65,6 +66,36 @@ def test_a_boot_of_the_host_starts_them_in_order_and_its_end_stops_them(beside_s
     done = guests(daemon, "start")
     assert (done.returncode, done.stderr) == (0, "")
     eventually(lambda: {api.VM.get_power_state(vm) for vm in up} == {"Running"}, "the machines that start again")
+
+
+def crash(api: Any, vm: str) -> None:
+    """Have the guest crash, whose machine restarts it, and wait until the agent has seen that or stopped it."""
+    before = api.VM.get_domid(vm)
+    api.VM.send_sysrq(vm, "c")
+    eventually(lambda: api.VM.get_domid(vm) != before, "the next domain")
+
+
+def test_a_guest_that_crashes_again_and_again_is_stopped(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "state", configuration="[guests]\nrapid_crashes = 2\n")
+    daemon.start()
+    try:
+        api = daemon.login().xenapi
+        vm, steady = (make_vm(api, name, actions_after_crash="restart") for name in ("looping", "steady"))
+        for each in (vm, steady):
+            api.VM.start(each, False, False)
+            crash(api, each)
+        assert [api.VM.get_power_state(each) for each in (vm, steady)] == ["Running", "Running"]
+        crash(api, vm)
+        eventually(lambda: api.VM.get_power_state(vm) == "Halted", "the end of the loop")
+        assert api.VM.get_power_state(steady) == "Running"
+        why = "has crashed 2 times in a row, each time within 120 s of its start"
+        urgent = [each["body"] for each in api.message.get_all_records().values() if each["priority"] == "2"]
+        assert sorted(urgent) == sorted(
+            [*["looping has crashed."] * 2, "steady has crashed.", f"looping {why}, and was stopped."]
+        )
+        assert f"{why}: it is stopped" in daemon.log
+    finally:
+        daemon.stop()
 
 
 def test_a_restart_of_the_agent_neither_starts_nor_stops_machines(libvirtd: str, tmp_path: Path) -> None:
