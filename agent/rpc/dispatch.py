@@ -125,8 +125,6 @@ class Dispatch:
             # xapi takes a session before the parameters of messages that need none, such as system.listMethods.
             given = params[1:]
         args = self._decode(message, given)
-        if entry is not None:
-            entry.what(args[0] if args else None)
         if asynchronous:
             task, commit = self._tasks.enter(message, call)
             if commit is not None:
@@ -194,11 +192,21 @@ class Dispatch:
         call.secret = secret
         if entry is not None:
             entry.who(session)
+            entry.what(self._subject(message, params[1:]))
         if message.role is not None and Role.from_wire(session.role_name) < message.role:
             raise RbacPermissionDenied(
                 message.full_name, f"the role {session.role_name} may not; it needs {message.role.wire} or higher"
             )
         return params[1:]
+
+    def _subject(self, message: Message, given: Sequence[object]) -> Entity | None:
+        """The object that a call is about, if there is one: known before it is known whether the call is a good one."""
+        if not given or not message.params or not isinstance(message.params[0].type, Ref):
+            return None
+        with suppress(XenError):
+            decoded: Entity | None = self._decode_one(message.params[0], given[0])
+            return decoded
+        return None
 
     def _decode(self, message: Message, given: Sequence[object]) -> list[Any]:
         params = message.params

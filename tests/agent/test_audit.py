@@ -79,17 +79,22 @@ def test_what_was_made_is_named(door: Door, lines: Lines) -> None:
     assert line["object"] == f"network {network.uuid} lan"
 
 
-def test_what_is_refused_has_a_line_with_the_code_alone(door: Door, lines: Lines) -> None:
+def test_what_is_refused_has_a_line_with_the_code_and_the_object_alone(door: Door, lines: Lines) -> None:
     vm = door.vm()
     before = len(lines())
     reader = door.log_in(Role.READ_ONLY, "monitor")
     door.refused("VM.start", vm, False, session=reader)
     door.refused("VM.unpause", vm)
+    door.refused("VM.start", vm)
+    door.refused("VM.set_name_label", 7, "x", session=reader)
     door.refused("VM.destroy", "OpaqueRef:nothing")
-    assert [(line["call"], line["user"], line["result"]) for line in lines()[before:]] == [
-        ("VM.start", "monitor", "RBAC_PERMISSION_DENIED"),
-        ("VM.unpause", "root", "VM_BAD_POWER_STATE"),
-        ("VM.destroy", "root", "HANDLE_INVALID"),
+    named = f"VM {vm.uuid} {vm.name_label}"
+    assert [(line["call"], line["user"], line.get("object"), line["result"]) for line in lines()[before:]] == [
+        ("VM.start", "monitor", named, "RBAC_PERMISSION_DENIED"),
+        ("VM.unpause", "root", named, "VM_BAD_POWER_STATE"),
+        ("VM.start", "root", named, "MESSAGE_PARAMETER_COUNT_MISMATCH"),
+        ("VM.set_name_label", "monitor", None, "RBAC_PERMISSION_DENIED"),
+        ("VM.destroy", "root", None, "HANDLE_INVALID"),
     ]
 
 
