@@ -45,9 +45,9 @@ def validity(certificate: bytes) -> tuple[datetime, datetime]:
 
 def note(store: Store, host: Host, certificate: bytes | None) -> None:
     """Make the objects what the listeners show: this certificate, or none."""
-    fingerprint = "" if certificate is None else _fingerprint("sha256", certificate)
+    sha256 = "" if certificate is None else fingerprint(certificate)
     known = store.all(Certificate)
-    if [each.fingerprint for each in known] == ([fingerprint] if fingerprint else []):
+    if [each.fingerprint for each in known] == ([sha256] if sha256 else []):
         return
     with store.transaction(wait=False):
         for each in known:
@@ -59,15 +59,16 @@ def note(store: Store, host: Host, certificate: bytes | None) -> None:
             host=host,
             not_before=begin,
             not_after=end,
-            fingerprint=fingerprint,
-            fingerprint_sha256=fingerprint,
-            fingerprint_sha1=_fingerprint("sha1", certificate),
+            fingerprint=sha256,
+            fingerprint_sha256=sha256,
+            fingerprint_sha1=fingerprint(certificate, "sha1"),
         )
-        made.uuid = str(uuids.uuid5(NAMES, fingerprint))
+        made.uuid = str(uuids.uuid5(NAMES, sha256))
         store.add(made, volatile=True)
 
 
-def _fingerprint(algorithm: str, certificate: bytes) -> str:
+def fingerprint(certificate: bytes, algorithm: str = "sha256") -> str:
+    """The fingerprint of a certificate, as openssl and browsers show it."""
     return hashlib.new(algorithm, certificate, usedforsecurity=False).digest().hex(":").upper()
 
 

@@ -8,13 +8,16 @@ names the authority that signs them; then one that it has not signed, or has tak
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agent import server_certificate
-from agent.rpc.certificates import shown
+from agent.rpc.certificates import fingerprint, shown
+
+log = logging.getLogger(__name__)
 
 OWN_CERTIFICATE = "server.pem"
 NAMES_OF_SAN = ("DNS", "IP Address", "URI", "email")
@@ -35,6 +38,8 @@ class Tls:
         if make and not path.exists():
             server_certificate.make(path)
         self.context = _context()
+        self.shown = b""
+        """The certificate in use."""
         if client_authority is not None:
             _trust(self.context, client_authority)
         self.use(path, key)
@@ -45,7 +50,9 @@ class Tls:
         _load(_context(), path, key)  # apart: half of a bad pair would stay in the one in use
         _load(self.context, path, key)
         self.path, self.key, self._stamp = path, key, stamp
-        self.shown = shown(path)
+        before, self.shown = self.shown, shown(path)
+        if self.shown != before:
+            log.info("https shows the certificate of %s: SHA-256 fingerprint %s", path, fingerprint(self.shown))
 
     def replaced(self) -> bool:
         """Whether the files were replaced since this was last asked, or since they were taken. From any thread."""
