@@ -137,6 +137,26 @@ def test_an_openrc_script_is_one_and_does_not_need_libvirt(name: str) -> None:
     assert "libvirtd" in depend
 
 
+OPENRC = """
+ebegin() { :; }; eend() { return "$1"; }; after() { :; }; keyword() { echo "keyword $*"; }
+. "$0"; depend; start && stop
+"""
+"""OpenRC, as far as the script that shuts machines down needs it."""
+
+
+def test_openrc_has_machines_shut_down_and_waits_for_that() -> None:
+    for command, code in (("echo", 0), ("false", 1)):
+        environment = os.environ | {"XEN_HOST_AGENT_COMMAND": command}
+        script = ROOT / "openrc" / "xen-host-agent-guests"
+        done = subprocess.run(
+            ["sh", "-c", OPENRC, script], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        waits, *words = done.stdout.splitlines()
+        assert waits == "keyword -timeout"  # else what is stopped after it waits for a minute
+        assert code or cli.parser().parse_args(words[0].split()).action == "stop"
+
+
 def test_the_pam_file_has_auth_and_account() -> None:
     lines = (SYSTEMD / "xen-host-agent.pam").read_text().splitlines()
     kinds = [line.split()[0] for line in lines if line and not line.startswith("#")]

@@ -22,8 +22,8 @@ def restart_agent(call: Call, host: Host) -> None:
 
 @message(Host, kind=Kind.BESIDE, has_async=False)
 def shutdown_agent(call: Call) -> None:
-    """Stop the agent, as its service manager would; that does not start it again by itself. The answer comes before it
-    goes; machines run on.
+    """Stop the agent, as its service manager would. systemd does not start it again by itself, OpenRC does. The answer
+    comes before it goes; machines run on.
     """
     log.warning("%s has the agent stopped", _who(call))
     call.site.process.shut_down()
