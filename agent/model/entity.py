@@ -63,7 +63,7 @@ class Field:
     passing: bool = False
     """A field that the journal does not keep: it is seen, or told, anew."""
     quiet: bool = False
-    """Measured when read: a new value makes no event."""
+    """A new value makes no event: it is measured when read, or nobody outside sees it."""
     to: str = ""
     """The wire name of the referenced class, for one that this build does not declare, or that only a table names."""
     role: Role | None = None
@@ -137,8 +137,8 @@ def runtime(doc: str, *, default: Any = MISSING, init: Literal[False] = False, *
 
 
 def internal(doc: str, *, default: Any = MISSING, init: Literal[False] = False, **options: Any) -> Any:
-    """A field of the agent's own, kept in the journal and unknown to the wire."""
-    return Field(Qualifier.INTERNAL, doc, default, **options)
+    """A field of the agent's own, kept in the journal and unknown to the wire: a new value makes no event."""
+    return Field(Qualifier.INTERNAL, doc, default, quiet=True, **options)
 
 
 def reference_of(uuid: str) -> str:

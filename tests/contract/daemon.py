@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,14 +24,50 @@ exec libvirtd --config "$1/libvirtd.conf" --pid-file "$1/pid"
 """
 
 
-@contextmanager
-def private_libvirtd(folder: Path, driver: str, programs: Path | None = None) -> Iterator[str]:
-    """Run libvirtd with the storage, network or test driver alone, in namespaces of its own, and yield the URI to reach
-    it.
+class Libvirtd:
+    """The daemon; it keeps the domains of its test driver for as long as it runs."""
 
-    The test driver is a part of the daemon itself; it keeps its domains for as long as the daemon runs. The files and
-    socket are in `folder`. The programs in the folder `programs`, which are links there, it finds before those of the
-    machine. The test is skipped, with the reason, where this is not possible.
+    def __init__(self, folder: Path, driver: str) -> None:
+        self.folder = folder
+        self._driver = driver
+        self._socket = folder / "libvirt-sock"
+        path = "default" if driver == "test" else "system"
+        self.uri = f"{driver}+unix:///{path}?socket={self._socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run it, until it answers. The test is skipped where that is not possible."""
+        self._socket.unlink(missing_ok=True)  # of one that was killed
+        namespaces = ["--mount", *(["--net"] if self._driver == "network" else [])]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["unshare", *namespaces, "sh", "-c", _SCRIPT, "sh", self.folder],
+                env=os.environ | {"LIBVIRT_DRIVER_DIR": str(self.folder / "drivers")},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 60
+        while not self._socket.exists():
+            if self._process.poll() is not None:
+                pytest.skip(f"a private libvirtd does not start here: {(self.folder / 'log').read_text()[-500:]}")
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it by this signal."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(timeout=60)
+
+
+@contextmanager
+def running_libvirtd(folder: Path, driver: str, programs: Path | None = None) -> Iterator[Libvirtd]:
+    """Run libvirtd with the storage, network or test driver alone, in namespaces of its own.
+
+    The test driver is a part of the daemon itself. The files and socket are in `folder`. The programs in the folder
+    `programs`, which are links there, it finds before those of the machine. The test is skipped, with the reason, where
+    this is not possible.
     """
     module = next(Path("/").glob(f"usr/lib*/**/libvirt/connection-driver/libvirt_driver_{driver}.so"), None)
     if (
@@ -55,23 +92,16 @@ def private_libvirtd(folder: Path, driver: str, programs: Path | None = None) ->
         if program.is_symlink():
             (folder / "sbin" / program.name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
             (folder / "sbin" / program.name).chmod(0o700)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["unshare", "--mount", *(["--net"] if driver == "network" else []), "sh", "-c", _SCRIPT, "sh", folder],
-            env=os.environ | {"LIBVIRT_DRIVER_DIR": str(folder / "drivers")},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    daemon = Libvirtd(folder, driver)
     try:
-        deadline = time.monotonic() + 60
-        while not (folder / "libvirt-sock").exists():
-            if process.poll() is not None:
-                pytest.skip(f"a private libvirtd does not start here: {(folder / 'log').read_text()[-500:]}")
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.05)
-        path = "default" if driver == "test" else "system"
-        yield f"{driver}+unix:///{path}?socket={folder / 'libvirt-sock'}"
+        daemon.start()
+        yield daemon
     finally:
-        process.terminate()
-        process.wait(timeout=60)
+        daemon.stop()
+
+
+@contextmanager
+def private_libvirtd(folder: Path, driver: str, programs: Path | None = None) -> Iterator[str]:
+    """The same for whom the URI to reach it is enough."""
+    with running_libvirtd(folder, driver, programs) as daemon:
+        yield daemon.uri
