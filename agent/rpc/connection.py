@@ -41,6 +41,8 @@ READ_BYTES = 256 * 1024
 """So much of a body waits to be read, and as much again, before its sender has to."""
 TUNNEL_BYTES = 64 * 1024
 """So much of what comes through a tunnel waits to be read, and as much again, before its sender has to."""
+ARRIVED_SECONDS = 2.0
+"""An answer that is as old has arrived, or will not."""
 _UPGRADE = re.compile(rb"\r\nupgrade[ \t]*:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE)
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)([ \t]*):[ \t]*([^\r\n]*)")
 _CREDENTIALS = struct.Struct("3i")
@@ -402,6 +404,15 @@ class Connection(web.RequestHandler):
         self.resume_reading()  # of a long body, much may be waiting to be read
         if self.tunnel is not None and self.transport is not None:
             self.transport.resume_reading()
+
+    def leave(self) -> None:
+        """End it, which has nothing under way. Over TLS its client is told, and should agree; that is waited for only
+        while its last answer may be on its way, since a client that does nothing does not agree either.
+        """
+        transport, quiet_seconds = self.transport, self._loop.time() - self._last_read
+        self.force_close()
+        if transport is not None and quiet_seconds > ARRIVED_SECONDS:
+            transport.abort()
 
     def abort(self) -> None:
         """End it at once, whatever is still to be written."""

@@ -191,7 +191,7 @@ class Server:
         self._dispatch.wake()
         for connection in list(self._connections.open):
             if not connection.answering:
-                connection.force_close()
+                connection.leave()
                 continue
             connection.close()
             if connection.waits and connection.task is not None:

@@ -1028,3 +1028,27 @@ def test_the_end_does_not_wait_longer_than_its_grace(store: Store, tmp_path: Pat
         house.close(grace_seconds=0.05)
         assert read_all(calling) == b""
     assert house.calls.finished == 0
+
+
+@pytest.mark.fault("F2")
+def test_the_end_waits_for_no_quiet_client_to_agree(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def start() -> tuple[Server, list[str]]:
+        server = Server(house.calls, house._store, state=tmp_path)
+        return server, await server.start(["https://127.0.0.1:0"])
+
+    def let_time_pass() -> None:
+        for each in server._connections.open:
+            each._last_read -= 60
+
+    server, urls = house.run(start())
+    trust = ssl.create_default_context(cafile=tmp_path / "server.pem")
+    plain = house_link(urlsplit(urls[0]).port or 0)
+    with trust.wrap_socket(plain, server_hostname="localhost") as link:
+        link.sendall(post(xml_call()))
+        assert read_answer(link)[0] == 200
+        house.on_loop(let_time_pass)
+        house.run(server.close(1.5))
+        assert link.recv(1) == b""  # it was told, as TLS wants it
+    assert "unanswered" not in caplog.text
