@@ -293,7 +293,9 @@ class Enum(Type):
 
 @dataclass(frozen=True)
 class Ref(Type):
-    """A reference to an object of one class, kept as that object. The null reference is None, where it is allowed."""
+    """A reference to an object of one class, kept as that object. Where it may be null, that is None, and read from
+    ``""`` and a null of JSON or XML too.
+    """
 
     to: str
     nullable: bool = False
@@ -305,10 +307,10 @@ class Ref(Type):
     default = None
 
     def decode(self, value: object, find: Find) -> Entity | None:
+        if self.nullable and value in (None, "", NULL):
+            return None
         if not isinstance(value, str):
             raise Mistyped
-        if self.nullable and value in ("", NULL):
-            return None
         found = find(self.to, value)
         if found is None:
             raise HandleInvalid(self.to, value[:200])
@@ -320,7 +322,7 @@ class Ref(Type):
 
 @dataclass(frozen=True)
 class Set(Type):
-    """Values without order and without duplicates, kept as a tuple in the order they came."""
+    """Values without order and without duplicates, kept as a tuple in the order they came. Null has none."""
 
     of: Type
     default = ()
@@ -330,6 +332,8 @@ class Set(Type):
         return f"{self.of.name} set"
 
     def decode(self, value: object, find: Find) -> tuple[Any, ...]:
+        if value is None:
+            return ()
         if not isinstance(value, (list, tuple)):
             raise Mistyped
         return tuple(dict.fromkeys(self.of.decode(item, find) for item in value))
@@ -344,7 +348,7 @@ class Set(Type):
 
 @dataclass(frozen=True)
 class Map(Type):
-    """Keys and values, kept as a dict that nobody changes in place."""
+    """Keys and values, kept as a dict that nobody changes in place. Null has none."""
 
     key: Type
     value: Type
@@ -358,6 +362,8 @@ class Map(Type):
         return {}
 
     def decode(self, value: object, find: Find) -> dict[Any, Any]:
+        if value is None:
+            return {}
         if not isinstance(value, Mapping):
             raise Mistyped
         return {self.key.decode(key, find): self.value.decode(item, find) for key, item in value.items()}
@@ -384,7 +390,8 @@ class Record(Type):
         return f"{self.of} record"
 
     def decode(self, value: object, find: Find) -> dict[str, Any]:
-        """The constructor fields of the record by name, decoded; missing RW ones have their defaults.
+        """The constructor fields of the record by name, decoded; missing RW ones, and those given as null, have their
+        defaults.
 
         Other keys are kept apart under the key ``""``, for the log: today's clients send whole records.
         """
@@ -392,7 +399,7 @@ class Record(Type):
             raise Mistyped
         result: dict[str, Any] = {"": sorted(str(key) for key in value if key not in self.fields)}
         for name, declared in self.fields.items():
-            if name in value:
+            if value.get(name) is not None:
                 result[name] = declared.decode(value[name], find)
             elif declared.required:
                 raise CreateUnspecifiedAttribute(name, self.of)

@@ -34,7 +34,7 @@ from agent.errors import (
 )
 from agent.lanes import HOST
 from agent.logins import By, Caller
-from agent.model.entity import Entity
+from agent.model.entity import MISSING, Entity
 from agent.model.messages import Kind, Message, Param
 from agent.model.types import Mistyped, Record, Ref, Refused, Type
 from agent.roles import Role
@@ -217,6 +217,8 @@ class Dispatch:
         return args
 
     def _decode_one(self, param: Param, value: object) -> Any:
+        if value is None and param.default is not MISSING:
+            return param.default  # so languages write an argument that is not given
         try:
             decoded = param.type.decode(value, self._object)
         except Mistyped:

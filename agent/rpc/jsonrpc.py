@@ -106,7 +106,9 @@ def _request(value: Any) -> Request:
         raise Malformed(INVALID_REQUEST, "a call needs an id, which is text or a number", version=version)
     if spoken not in ("1.0", "2.0"):
         raise Malformed(INVALID_REQUEST, "the versions served are 1.0 and 2.0", id=id)
-    method, params = value.get("method"), value.get("params", [])
+    method, params = value.get("method"), value.get("params")
+    if params is None:
+        params = []
     if not isinstance(method, str):
         raise Malformed(INVALID_REQUEST, "the call names no method", version=version, id=id)
     if not isinstance(params, list):

@@ -108,3 +108,20 @@ def test_numbers_are_taken_as_numbers_and_as_text(daemon: Daemon, call: Json, ap
     for value in (2, "2", 2.0):
         assert call("VM.set_VCPUs_max", vm, value) == {"jsonrpc": "2.0", "result": ""}
     remove_vm(api, vm)
+
+
+def test_a_null_is_nothing_as_go_and_javascript_write_it_and_python_too(daemon: Daemon, call: Json, api: Any) -> None:
+    nothing = {"name_label": "null", "other_config": None, "tags": None, "affinity": None, "VCPUs_max": None}
+    vm = call("VM.create", nothing)["result"]
+    made = call("VM.get_record", vm)["result"]
+    assert (made["other_config"], made["tags"], made["affinity"]) == ({}, [], "OpaqueRef:NULL")
+    assert made["VCPUs_max"] == 1
+    call("VM.add_tags", vm, "web")
+    assert call("VM.set_tags", vm, None)["result"] == ""
+    api.VM.set_other_config(vm, {"a": "b"})
+    api.VM.set_other_config(vm, None)  # XenAPI.py writes <nil/>
+    assert (api.VM.get_other_config(vm), api.VM.get_tags(vm)) == ({}, [])
+    assert call("VM.set_name_label", vm, None)["error"]["message"] == "FIELD_TYPE_ERROR"
+    snapshot = call("VM.snapshot", vm, "kept", None)["result"]
+    api.VM.destroy(snapshot)
+    remove_vm(api, vm)

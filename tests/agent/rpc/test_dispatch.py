@@ -173,6 +173,38 @@ def test_text_is_taken_for_a_number_where_it_is_one(door: Door) -> None:
     assert vm.user_version == 42
 
 
+def test_a_null_is_nothing_where_there_can_be_nothing(door: Door) -> None:
+    vm = door.vm(tags=["web"], affinity=door.observer.host.ref, other_config={"a": "b"}, name_label=None)
+    assert vm.name_label == ""
+    for field in ("tags", "affinity", "other_config"):
+        door(f"VM.set_{field}", vm, None)
+    assert (vm.tags, vm.affinity, vm.other_config) == ((), None, {})
+    door("VM.start", vm, False, None)
+    assert vm.power_state == "Running"
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "answer"),
+    [
+        ("VM.set_name_label", [None], ["FIELD_TYPE_ERROR", "value"]),
+        ("VM.set_user_version", [None], ["FIELD_TYPE_ERROR", "value"]),
+        ("VM.set_is_a_template", [None], ["FIELD_TYPE_ERROR", "value"]),
+        ("VM.set_tags", [[None]], ["FIELD_TYPE_ERROR", "value"]),
+        ("VM.set_other_config", [{"a": None}], ["FIELD_TYPE_ERROR", "value"]),
+        ("VM.start", [None], ["FIELD_TYPE_ERROR", "start_paused"]),
+        ("VM.start_on", [None, False], ["FIELD_TYPE_ERROR", "host"]),
+    ],
+)
+def test_a_null_is_refused_where_it_could_mean_anything(
+    door: Door, name: str, params: list[object], answer: list[str]
+) -> None:
+    assert door.refused(name, door.vm(), *params) == answer
+
+
+def test_a_record_that_gives_null_for_what_create_needs_lacks_it(door: Door) -> None:
+    assert door.refused("VIF.create", {"network": None})[:2] == ["CREATE_UNSPECIFIED_ATTRIBUTE", "network"]
+
+
 def test_a_map_keeps_an_empty_key(door: Door) -> None:
     vm = door.vm()
     door("VM.set_other_config", vm, {"": "nameless", "a": "b"})

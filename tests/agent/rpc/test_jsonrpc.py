@@ -65,6 +65,11 @@ def test_a_call_without_the_member_is_of_version_1(member: str) -> None:
     assert (request.version, request.id, request.params) == (1, None, [])
 
 
+@pytest.mark.parametrize("member", ["", ',"params":null', ',"params":[]'])
+def test_a_call_without_parameters_may_say_so_in_several_ways(member: str) -> None:
+    assert wire.decode(f'{{"jsonrpc":"2.0","method":"system.listMethods","id":1{member}}}'.encode()).params == []
+
+
 @pytest.mark.parametrize("id", [0, -5, INT_MAX, 1.5, "7", ""])
 def test_an_id_comes_back_with_its_type(id: Any) -> None:
     body = json.dumps({"jsonrpc": "2.0", "method": "a", "id": id}).encode()
@@ -157,7 +162,7 @@ def test_a_surrogate_pair_is_one_character() -> None:
         (b'{"jsonrpc":"2.0","id":1}', -32600, 1),
         (b'{"jsonrpc":"2.0","method":5,"id":1}', -32600, 1),
         (b'{"jsonrpc":"2.0","method":"a","params":{"x":1},"id":1}', -32602, 1),
-        (b'{"jsonrpc":"2.0","method":"a","params":null,"id":1}', -32602, 1),
+        (b'{"jsonrpc":"2.0","method":"a","params":"","id":1}', -32602, 1),
     ],
 )
 def test_what_is_json_and_no_call_is_an_invalid_request(body: bytes, code: int, id: Any) -> None:
