@@ -45,7 +45,9 @@ class Host(Entity, name="host", role=Role.POOL_OPERATOR, destroys=True):
     )
     software_version: Mapping[str, str] = runtime("versions of Xen, libvirt, Linux and the agent, by name", default={})
     other_config: Mapping[str, str] = readwrite(
-        "notes of clients; boot_time, in seconds since 1970, is the agent's", default={}, check=checks.modest
+        "notes of clients; boot_time and agent_start_time, in seconds since 1970, are the agent's",
+        default={},
+        check=checks.modest,
     )
     capabilities: tuple[str, ...] = runtime("kinds of guest that Xen can run, such as hvm-3.0-x86_64", default=())
     cpu_configuration: Mapping[str, str] = runtime("how many sockets, cores and threads the processors are", default={})

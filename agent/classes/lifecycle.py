@@ -304,13 +304,13 @@ def derive_task(task: m.Task) -> None:
 
 
 def derive_host(host: m.Host) -> None:
-    """allowed_operations of the host."""
+    """allowed_operations of the host, without ``enable``: clients older than that word cannot read a host with it."""
     if host.enabled:
         host.allowed_operations = (HostOperation.PROVISION, HostOperation.VM_START, HostOperation.VM_RESUME)
     elif any(not vm.is_control_domain for vm in host.resident_VMs):
-        host.allowed_operations = (HostOperation.ENABLE,)
+        host.allowed_operations = ()
     else:
-        host.allowed_operations = (HostOperation.ENABLE, HostOperation.REBOOT, HostOperation.SHUTDOWN)
+        host.allowed_operations = (HostOperation.REBOOT, HostOperation.SHUTDOWN)
 
 
 def derive_network(network: m.Network) -> None:

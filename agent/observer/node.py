@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections.abc import Sequence
+from time import time
 
 from agent.classes import PIF, VLAN, Bond, Host, HostCpu, HostMetrics, Network, PIFMetrics, Pool
 from agent.classes.enums import IpConfigurationMode
@@ -13,6 +14,8 @@ from agent.store.store import Store
 
 API_MAJOR, API_MINOR = 2, 21
 """The version of xapi's data model that clients may expect the messages of."""
+AGENT_STARTED = f"{time():.1f}"
+"""When this process began, which is told as xapi tells it."""
 
 
 def ensure(store: Store) -> None:
@@ -76,9 +79,10 @@ def _host(store: Store, host: Host, seen: SeenHost) -> None:
     host.uefi, host.boot_id = seen.uefi, seen.boot_id
     host.supported_bootloaders = tuple(seen.supported_bootloaders)
     host.bios_strings = dict(seen.bios_strings)
-    started = f"{seen.boot_time.timestamp():.1f}"
-    if host.other_config.get("boot_time", "0").split(".")[0] != started.split(".")[0]:
-        host.other_config = {**host.other_config, "boot_time": started}
+    booted, told = f"{seen.boot_time.timestamp():.1f}", host.other_config
+    same_boot = told.get("boot_time", "0").split(".")[0] == booted.split(".")[0]
+    if not same_boot or told.get("agent_start_time") != AGENT_STARTED:
+        host.other_config = {**told, "boot_time": booted, "agent_start_time": AGENT_STARTED}
     pool = store.only(Pool)
     pool.cpu_info = {**seen.cpu_info}
 
