@@ -94,8 +94,7 @@ def build(vm: VM, name: str, *, kernel_folders: Sequence[str] = KERNEL_FOLDERS) 
     etree.SubElement(root, "clock", offset="utc")
     devices = etree.SubElement(root, "devices")
     if kind is DomainType.HVM:
-        etree.SubElement(etree.SubElement(devices, "serial", type="pty"), "target", port="0")
-        etree.SubElement(etree.SubElement(devices, "console", type="pty"), "target", type="serial", port="0")
+        _add_serial(devices)
         etree.SubElement(devices, "input", type="tablet", bus="usb")
         etree.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1")
         etree.SubElement(etree.SubElement(devices, "video"), "model", type="vga", vram="16384", heads="1")
@@ -162,6 +161,7 @@ def _apply(vm: VM, root: etree._Element, bridge_of: Callable[[etree._Element], s
         _apply_order(vm, root, whole)
         _apply_clock(vm, root, whole)
         _apply_video(vm, root, whole)
+        _apply_serial(vm, root, whole)
     else:
         _apply_bootloader(vm, root)
     _apply_features(vm, root, whole)
@@ -373,6 +373,23 @@ def _apply_video(vm: VM, root: etree._Element, whole: bool) -> None:
     model = root.find("devices/video/model")
     if vga and model is not None:
         set_attribute(model, "type", "vga" if vga == "std" else "cirrus")
+
+
+def _add_serial(devices: etree._Element) -> None:
+    etree.SubElement(etree.SubElement(devices, "serial", type="pty"), "target", port="0")
+    etree.SubElement(etree.SubElement(devices, "console", type="pty"), "target", type="serial", port="0")
+
+
+def _apply_serial(vm: VM, root: etree._Element, whole: bool) -> None:
+    """The serial line of an HVM guest, which is its terminal. What else xapi takes here writes files of the host."""
+    serial = vm.platform.get("hvm_serial", "pty" if whole else "")
+    if serial not in ("", "pty", "none"):
+        raise ValueNotSupported("platform:hvm_serial", serial, "it is pty or none")
+    devices = child(root, "devices", _ROOT_ORDER)
+    if serial == "none":
+        drop(devices, "serial", "console")
+    elif serial and devices.find("serial") is None:
+        _add_serial(devices)
 
 
 def _apply_actions(vm: VM, root: etree._Element) -> None:

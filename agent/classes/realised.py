@@ -61,6 +61,7 @@ REALISED: Mapping[str, tuple[How, str]] = {
     "platform:hpet": (DEFINITION, "`<clock><timer name='hpet'>` of an HVM guest"),
     "platform:timeoffset": (DEFINITION, "`<clock offset='variable'>` of an HVM guest"),
     "platform:vga": (DEFINITION, "`<video><model>` of an HVM guest: std or cirrus"),
+    "platform:hvm_serial": (DEFINITION, "`<serial>` and `<console>` of an HVM guest: pty, or none, without a terminal"),
     "platform:nic_type": (DEFINITION, "`<interface><model>` of an HVM guest: rtl8139, e1000 or netfront"),
     "platform:secureboot": (REFUSED, "true; libvirt's driver has none"),
     "platform:viridian": (KEPT, "libvirt's driver (9.0) has no Hyper-V features"),

@@ -140,7 +140,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         check=checks.modest,
     )
     platform: Mapping[str, str] = readwrite(
-        "virtual hardware: acpi, apic, pae, hap, hpet, timeoffset, vga, nic_type; other keys are kept unread",
+        "virtual hardware: acpi, apic, pae, hap, hpet, timeoffset, vga, hvm_serial, nic_type; others are kept unread",
         default={},
         check=checks.modest,
     )

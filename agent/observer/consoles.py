@@ -23,7 +23,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def note(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
-    """Make the consoles of a running machine those that were seen. In a transaction."""
+    """Make the consoles of a running machine those that were seen, screens first: clients take the first one. In a
+    transaction.
+    """
     wanted = {console.location: ConsoleProtocol(console.protocol) for console in seen.consoles}
     for console in vm.consoles:
         if wanted.pop(console.endpoint, None) is None:
@@ -37,6 +39,7 @@ def note(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
         made.location = _location(made, door)
         _tell(made)
         store.add(made, volatile=True)
+    vm.consoles = tuple(sorted(vm.consoles, key=lambda console: console.protocol is not ConsoleProtocol.RFB))
 
 
 def locate(store: Store) -> None:

@@ -42,6 +42,7 @@ SAMPLES: dict[str, Any] = {
     "platform:hpet": "false",
     "platform:timeoffset": "60",
     "platform:vga": "cirrus",
+    "platform:hvm_serial": "none",
     "platform:nic_type": "e1000",
     "platform:viridian": "true",
     "platform:secureboot": "true",

@@ -302,6 +302,7 @@ def test_what_xen_cannot_do_or_nobody_may_is_refused(machines: Machines, fields:
         ({"platform": {"acpi": "maybe"}}, "platform:acpi"),
         ({"platform": {"hpet": ""}}, "platform:hpet"),
         ({"platform": {"vga": "qxl"}}, "platform:vga"),
+        ({"platform": {"hvm_serial": "file:/etc/passwd"}}, "platform:hvm_serial"),
         ({"platform": {"timeoffset": "1h"}}, "platform:timeoffset"),
     ],
     ids=str,
@@ -576,6 +577,17 @@ def test_consoles_are_those_of_a_running_domain() -> None:
         ("vt100", "/dev/pts/5"),
     ]
     assert xml_read.read(root, PowerState.HALTED).consoles == ()
+
+
+def test_an_hvm_guest_has_a_terminal_unless_it_is_to_have_none(machines: Machines) -> None:
+    vm = machines.hvm("screen", UUID, platform={"hvm_serial": "none"})
+    root = built(vm)
+    assert [root.find(f"devices/{tag}") is None for tag in ("serial", "console", "graphics")] == [True, True, False]
+    machines.change(vm, platform={})
+    again = merged(vm, printed(root))
+    assert [again.find(f"devices/{tag}") is None for tag in ("serial", "console", "graphics")] == [False] * 3
+    foreign = merged(vm, printed(root).replace("urn:xen-host-agent", "urn:another"))
+    assert foreign.find("devices/serial") is None  # what others define stays as it is
 
 
 @pytest.mark.parametrize(

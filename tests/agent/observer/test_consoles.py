@@ -82,6 +82,7 @@ def test_a_console_stays_the_same_object_while_it_is_where_it_was(vm: VM, door: 
     door.observer.refresh(vm.uuid)
     after = {console.endpoint: console for console in vm.consoles}
     assert after.keys() == {"127.0.0.1:5907", "/dev/pts/3"}
+    assert [console.protocol for console in vm.consoles] == ["rfb", "vt100"]
     assert after["/dev/pts/3"] is before["/dev/pts/3"]
     assert after["/dev/pts/3"].other_config == {"mine": "kept", ON_HOST: "file:///dev/pts/3"}
     assert len(door.store.all(Console)) == 2
