@@ -37,7 +37,7 @@ from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
 from agent.logins import By
-from agent.messages import blob
+from agent.messages import blob, vm_stillness
 from agent.messages.guests import Boot
 from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
@@ -292,6 +292,7 @@ def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     house.every(LOOK_SECONDS, "the numbers", lambda: site.archives.tick(site.store, site.machine.meters))
     house.every(SWEEP_SECONDS, "numbers of what is gone", lambda: site.archives.forget_missing(site.store))
     house.every(LOOK_SECONDS, "machines that start with the host", Boot(site).sweep)
+    house.every(LOOK_SECONDS, "machines left standing still", partial(vm_stillness.recover, site))
     house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(COPY_SECONDS, "the daily copy of the state", lambda: archive.daily(reload.settings, datetime.now(UTC)))

@@ -82,6 +82,7 @@ class VDI(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="SR"):
     is_tools_iso: bool = runtime("always false: the agent brings no guest tools", default=False, kept=True)
     cbt_enabled: bool = runtime("always false: the agent does not track changed blocks", default=False)
 
+    doomed: bool = internal("was a scheduled snapshot's, and is to be deleted with it", default=False)
     format: str = internal(
         "how the volume is written: raw, qcow2 or vhd; set by the agent when it makes or finds the volume, "
         "never by clients",

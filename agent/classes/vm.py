@@ -370,6 +370,7 @@ class VM(Entity, role=Role.VM_ADMIN, creates=True, destroys=True, lane="self"):
         "made or changed through the API: the hypervisor's definition follows these fields", default=False
     )
     started_here: bool = internal("runs, or is suspended, since the agent started it", default=False)
+    held_still: bool = internal("stands still or sleeps for a snapshot, and is to go on after it", default=False)
     foreign: bool = internal("runs, but made with another tool and out of our reach: only to be seen", default=False)
 
     derive_from = frozenset(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -21,8 +21,6 @@ from agent.classes.lifecycle import require
 from agent.errors import (
     InvalidValue,
     OperationNotAllowed,
-    VMCheckpointResumeFailed,
-    VMCheckpointSuspendFailed,
     VMRequiresSR,
     VMSnapshotWithQuiesceNotSupported,
     XenError,
@@ -32,6 +30,7 @@ from agent.messages.vbd import free_places
 from agent.messages.vdi_chains import children, duplicate, hide, note_volume, replace, tidy
 from agent.messages.vif import acting, random_mac
 from agent.messages.vm import define_or_undo
+from agent.messages.vm_stillness import asleep, standing_still
 from agent.model.entity import Qualifier
 from agent.model.messages import message
 from agent.observer import templates
@@ -100,18 +99,26 @@ def snapshot(call: Call, vm: VM, new_name: str, ignore_vdis: tuple[VDI, ...] = (
     its memory is not kept.
     """
     require(vm, VmOperation.SNAPSHOT)
+    return take(call, vm, new_name, ignored=ignore_vdis)
+
+
+def take(call: Call, vm: VM, new_name: str, *, ignored: tuple[VDI, ...] = (), scheduled: bool = False) -> VM:
+    """A snapshot without memory; `scheduled` says that one of a schedule's is to be told from others."""
     state = vm.power_state
     with (
-        _disks(call, vm, None, still=_standing_still(call, vm), ignored=ignore_vdis) as disks,
+        _disks(call, vm, None, still=standing_still(call, vm), ignored=ignored) as disks,
         call.store.transaction(),
     ):
-        return _snapshot(call, vm, new_name, disks, state)
+        return _snapshot(call, vm, new_name, disks, state, scheduled=scheduled)
 
 
-def _snapshot(call: Call, vm: VM, new_name: str, disks: list[Copied], state: PowerState, uuid: str = "") -> VM:
+def _snapshot(
+    call: Call, vm: VM, new_name: str, disks: list[Copied], state: PowerState, uuid: str = "", *, scheduled: bool
+) -> VM:
     """The snapshot of a machine that was in this state. In a transaction."""
     made = _twin(call, vm, new_name, disks, keep_cards=True, uuid=uuid)
     made.is_a_snapshot = made.is_a_template = True
+    made.is_vmss_snapshot = scheduled
     made.snapshot_of, made.snapshot_time = vm, datetime.now(UTC).replace(microsecond=0)
     made.snapshot_info = {"power-state-at-snapshot": state.value, "disk-snapshot-type": "crash_consistent"}
     return made
@@ -126,14 +133,19 @@ def checkpoint(call: Call, vm: VM, new_name: str) -> VM:
     not go on, and then it is suspended, with nothing lost and no snapshot. VM_HAS_VUSBS.
     """
     require(vm, VmOperation.CHECKPOINT)
+    return take_with_memory(call, vm, new_name)
+
+
+def take_with_memory(call: Call, vm: VM, new_name: str, *, scheduled: bool = False) -> VM:
+    """A snapshot with memory, as checkpoint makes it."""
     require_no_usb(vm)
     uuid = str(uuid4())
     try:
         with (
-            _disks(call, vm, None, still=_asleep(call, vm, uuid)) as disks,
+            _disks(call, vm, None, still=asleep(call, vm, uuid)) as disks,
             call.store.transaction(),
         ):
-            made = _snapshot(call, vm, new_name, disks, PowerState.RUNNING, uuid)
+            made = _snapshot(call, vm, new_name, disks, PowerState.RUNNING, uuid, scheduled=scheduled)
             made.power_state = PowerState.SUSPENDED
     except BaseException:
         call.domains.drop_memory(uuid)
@@ -142,65 +154,11 @@ def checkpoint(call: Call, vm: VM, new_name: str) -> VM:
     return made
 
 
-@contextmanager
-def _asleep(call: Call, vm: VM, snapshot: str) -> Iterator[None]:
-    """The machine is suspended meanwhile, its memory kept for the snapshot. It goes on even if what was done failed."""
-    try:
-        with acting(call, vm):
-            call.domains.save_memory(vm, snapshot)
-    except XenError as error:
-        if vm.power_state is PowerState.SUSPENDED:
-            _wake(call, vm)
-        log.warning("%r cannot be saved for a snapshot with memory: %s", vm, error)
-        raise VMCheckpointSuspendFailed(vm) from error
-    try:
-        yield
-    except BaseException:
-        with suppress(XenError):  # the first error is the one to tell
-            _wake(call, vm)
-        raise
-    _wake(call, vm)
-
-
-def _wake(call: Call, vm: VM) -> None:
-    if vm.power_state is not PowerState.SUSPENDED:  # its plug was pulled meanwhile
-        return
-    try:
-        with acting(call, vm):
-            call.domains.resume(vm, False)
-    except XenError as error:
-        log.error("%r was saved for a snapshot and cannot go on: %s", vm, error)
-        raise VMCheckpointResumeFailed(vm) from error
-
-
 @message(VM, role=POWER_ADMIN)
 def snapshot_with_quiesce(call: Call, vm: VM, new_name: str) -> VM:
     """Refused: VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED. Nothing in a guest brings its disks in order for it."""
     require(vm, VmOperation.SNAPSHOT)
     raise VMSnapshotWithQuiesceNotSupported(vm, "guests have no agent for it on this host; VM.snapshot asks for none")
-
-
-@contextmanager
-def _standing_still(call: Call, vm: VM) -> Iterator[None]:
-    """The processors of a running machine stand still meanwhile. They go on even if what was done meanwhile failed."""
-    if vm.power_state is not PowerState.RUNNING:
-        yield
-        return
-    with acting(call, vm):
-        call.domains.pause(vm)
-    try:
-        yield
-    except BaseException:
-        with suppress(XenError):  # the first error is the one to tell
-            _go_on(call, vm)
-        raise
-    _go_on(call, vm)
-
-
-def _go_on(call: Call, vm: VM) -> None:
-    if vm.power_state is PowerState.PAUSED:  # its plug may have been pulled meanwhile
-        with acting(call, vm):
-            call.domains.unpause(vm)
 
 
 @message(VM, role=POWER_ADMIN, operation=VmOperation.REVERT.value)

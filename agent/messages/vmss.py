@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from agent.call import Call, Site
 from agent.classes import VDI, VM, VMSS, schedules
 from agent.classes.enums import PowerState, VbdType, VmOperation, VmssFrequency, VmssType
+from agent.classes.lifecycle import require
 from agent.errors import InvalidValue, MapDuplicateKey, OperationPartiallyFailed, VmssHasVm, XenError
 from agent.messages import vdi as disks
 from agent.messages import vm as machines
@@ -148,9 +149,18 @@ class Schedules:
         self._site = site
         self._clock = clock
         self._zone = zone
+        self._begun = False
 
     def sweep(self) -> None:
-        """Begin what is due. What was due while the agent was not there is made up for within GRACE."""
+        """Begin what is due. What was due while the agent was not there is made up for within GRACE; what it was killed
+        at deleting, it deletes.
+        """
+        metrics = self._site.observer.host.metrics
+        if not self._begun and metrics is not None and metrics.live:
+            for vdi in self._site.store.all(VDI):
+                if vdi.doomed:
+                    self._site.lanes.submit(vdi.SR.ref, partial(_delete, Call(self._site), vdi))
+            self._begun = True
         for vmss in self._site.store.all(VMSS):
             now = self._clock()
             if not vmss.enabled or not vmss.VMs:
@@ -183,10 +193,10 @@ def _keep(site: Site, vmss: VMSS, vm: VM) -> str:
     try:
         with own_task(site, NAME) as task:
             call = Call(site, task=task)
+            take = vm_copies.take_with_memory if with_memory else vm_copies.take
             with noted(site.store, vm, operation.value, task):
-                made: VM = vm_copies.checkpoint(call, vm, name) if with_memory else vm_copies.snapshot(call, vm, name)
-            with site.store.transaction():
-                made.is_vmss_snapshot = True
+                require(vm, operation)
+                made: VM = take(call, vm, name, scheduled=True)
             _prune(call, vm, vmss.retained_snapshots)
     except XenError as error:
         log.warning("%r has no snapshot of %r taken: %s", vmss, vm, error)
@@ -199,16 +209,26 @@ def _prune(call: Call, vm: VM, retained: int) -> None:
     taken = sorted((each for each in vm.snapshots if each.is_vmss_snapshot), key=lambda each: each.snapshot_time)
     for old in taken[:-retained]:
         own = [vbd.VDI for vbd in old.VBDs if vbd.VDI is not None and vbd.type is VbdType.DISK]
+        own = [vdi for vdi in own if vdi.is_a_snapshot]
+        with call.store.transaction():
+            for vdi in own:
+                vdi.doomed = True
         machines.destroy(call, old)
         for vdi in own:
-            if vdi.is_a_snapshot:
-                call.site.lanes.submit(vdi.SR.ref, partial(_delete, call, vdi))
+            call.site.lanes.submit(vdi.SR.ref, partial(_delete, call, vdi))
 
 
 def _delete(call: Call, vdi: VDI) -> None:
-    if not call.store.is_live(vdi) or vdi.VBDs:
+    """Delete the disk of a snapshot that is gone, unless it has gone, too, or somebody has found a use for it. What
+    cannot be deleted now stays, for people to see to.
+    """
+    if not call.store.is_live(vdi) or not vdi.doomed:
         return
     try:
-        disks.destroy(call, vdi)
+        if not vdi.VBDs:
+            disks.destroy(call, vdi)
     except XenError as error:
         log.warning("%r, a disk of a snapshot that is gone, cannot be deleted: %s", vdi, error)
+    if call.store.is_live(vdi):
+        with call.store.transaction():
+            vdi.doomed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -132,6 +133,46 @@ def test_the_oldest_snapshots_of_a_schedule_go_with_their_disks_and_others_stay(
     assert [snapshot.is_vmss_snapshot for snapshot in vm.snapshots] == [False, True, True]
     assert len(vdi.snapshots) == 3
     assert vmss.last_run_time.year > 2000
+
+
+@pytest.mark.fault("F1")
+def test_a_kill_between_a_snapshot_and_its_disks_leaves_no_disk(
+    machine: FakeMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door(machine.ports(), tmp_path / "journal")
+    vm = door.vm()
+    vdi = disk(door, vm)
+    by_hand: VM = door("VM.snapshot", vm, "by hand")
+    vmss = make(door, vm, retained_snapshots="1")
+    monkeypatch.setattr(verbs, "_delete", lambda call, vdi: None)  # the agent does not live to do it
+    for _ in range(2):
+        door("VMSS.snapshot_now", vmss)
+    door.idle()
+    left = len(door.store.known(VDI, vdi.uuid).snapshots)  # type: ignore[union-attr]
+    door.close()
+    monkeypatch.undo()
+    door = Door(machine.ports(), tmp_path / "journal")
+    door.idle()
+    door("VM.destroy", door.store.known(VM, by_hand.uuid))
+    Schedules(door.site).sweep()
+    door.idle()
+    kept = door.store.known(VDI, vdi.uuid)
+    assert kept is not None
+    # That of the schedule, and that of the snapshot by hand, which only people may delete.
+    assert (left, len(kept.snapshots)) == (3, 2)
+    door.close()
+
+
+@pytest.mark.parametrize("type_", ["snapshot", "checkpoint"])
+def test_a_snapshot_is_known_as_the_schedule_s_from_its_first_moment(door: Door, type_: str) -> None:
+    vm = door.vm()
+    door("VM.start", vm, False, False)
+    vmss = make(door, vm, type=type_)
+    told: list[bool] = []
+    door.store.changes.watch(lambda *_: told.extend(each.is_vmss_snapshot for each in vm.snapshots))
+    door("VMSS.snapshot_now", vmss)
+    door.idle()
+    assert set(told) == {True}
 
 
 def test_a_checkpoint_is_one_of_machines_that_run(door: Door) -> None:
