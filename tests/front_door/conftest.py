@@ -42,12 +42,16 @@ class Daemon:
         connect: str = EMBEDDED,
         listen: tuple[str, ...] = ("http://127.0.0.1:0",),
         configuration: str = "",
+        within: tuple[str, ...] = (),
     ) -> None:
-        """`configuration` is the text of its file; without one it has the defaults."""
+        """`configuration` is the text of its file; without one it has the defaults. `within` is the command that is to
+        run it.
+        """
         self.state = state
         self.connect = connect
         self.listen = listen
         self.configuration = configuration
+        self.within = within
         self.urls: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self._sessions: list[Any] = []
@@ -62,7 +66,8 @@ class Daemon:
         return (self.state / "log").read_text("utf-8")
 
     def start(self, **environment: str) -> None:
-        command = [str(Path(sys.executable).with_name("xen-host-agent")), "serve", "--connect", self.connect]
+        command = [*self.within, str(Path(sys.executable).with_name("xen-host-agent"))]
+        command += ["serve", "--connect", self.connect]
         command += ["--state", str(self.state)]
         for url in self.listen:
             command += ["--listen", url]

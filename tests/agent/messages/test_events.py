@@ -11,6 +11,7 @@ import pytest
 
 from agent.classes import VIF, VM, Network
 from agent.classes.enums import PowerState
+from agent.messages import event as events
 from agent.model.entity import Entity
 from agent.roles import Role
 from agent.rpc import xmlrpc
@@ -104,6 +105,10 @@ def test_nothing_is_told_twice(door: Door) -> None:
     assert told(batch) == [("vm", "add", vm.ref)]
     again = follow(door, batch["token"], "vm")
     assert again["events"] == []
+
+
+def test_changes_gather_for_no_longer_than_clients_of_xapi_know() -> None:
+    assert events.GATHER_SECONDS + events.SHARED_SECONDS <= 0.05
 
 
 def test_without_a_change_in_time_the_batch_is_empty(door: Door) -> None:
