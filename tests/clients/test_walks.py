@@ -4,6 +4,11 @@ vouch for. Terraform's provider speaks JSON-RPC 2.0, Packer's plugin XML-RPC; bo
 
 from __future__ import annotations
 
+import base64
+import json
+import time
+import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from tests.front_door.conftest import PASSWORD, Daemon, eventually
@@ -11,6 +16,7 @@ from tests.front_door.test_lenient_input import Json, emptied, json_rpc
 
 NULL = "OpaqueRef:NULL"
 MIB = 2**20
+BASIC = {"Authorization": "Basic " + base64.b64encode(f"root:{PASSWORD}".encode()).decode()}
 
 
 def test_terraform_makes_changes_and_destroys_a_machine(cascading: Daemon) -> None:
@@ -76,7 +82,7 @@ def test_packer_builds_and_destroys_a_machine(cascading: Daemon) -> None:
     api.VM.set_VCPUs_max(vm, "1")
     api.VM.set_VCPUs_at_startup(vm, "1")
     api.VM.set_memory_limits(vm, *(str(size * MIB) for size in (128, 256, 256, 256)))
-    api.VM.set_platform(vm, {**api.VM.get_platform(vm), "viridian": "false"})
+    api.VM.set_platform(vm, {"viridian": "false", "nx": "true", "acpi": "1", "timeoffset": "0", "hvm_serial": "none"})
     api.VM.remove_from_other_config(vm, "disks")
     sr = api.pool.get_default_SR(api.pool.get_all()[0])
     vdi = api.VDI.create({"name_label": "packer", "virtual_size": str(8 * MIB), "type": "user", "SR": sr})
@@ -93,6 +99,50 @@ def test_packer_builds_and_destroys_a_machine(cascading: Daemon) -> None:
     api.VM.unpause(vm)
     eventually(lambda: api.VM.get_power_state(vm) == "Running", "the running machine")
     api.VM.clean_shutdown(vm)
+    archive = fetched(cascading, f"/export?uuid={api.VM.get_uuid(vm)}&session_id={session._session}", {})
+    assert archive[257:262] == b"ustar"
+    assert fetched(cascading, f"/export_raw_vdi?vdi={api.VDI.get_uuid(vdi)}&format=raw", BASIC) == bytes(8 * MIB)
     api.VM.destroy(vm)
     api.VDI.destroy(vdi)
     session.logout()
+
+
+def test_an_exporter_makes_a_metric_of_every_number(cascading: Daemon) -> None:
+    """As xen-exporter and samm-xen-exporter do: a legend is taken apart, and what it names is asked for by its uuid."""
+    api = cascading.login("root", PASSWORD).xenapi
+    query = f"/rrd_updates?start={int(time.time()) - 10}&json=true&host=true&cf=AVERAGE"
+    numbers = eventually(lambda: rows(cascading, query), "a row of numbers")
+    newest = numbers["data"][0]["values"]
+    seen: dict[str, set[str]] = {"host": set(), "vm": set()}
+    for legend, value in zip(numbers["meta"]["legend"], newest, strict=True):
+        way, kind, uuid, source = legend.split(":")
+        assert way == "AVERAGE"
+        assert isinstance(value, float)
+        seen[kind].add(source)
+        klass = api.host if kind == "host" else api.VM
+        assert klass.get_name_label(klass.get_by_uuid(uuid))
+        for device in ("vbd", "vif", "pif"):
+            if source.startswith(f"{device}_"):
+                assert len(source.split("_")) == 3, source
+    assert seen["host"] >= {"cpu0", "cpu_avg", "memory_total_kib", "memory_free_kib", "loadavg"}
+    assert seen["vm"] >= {"cpu0", "memory"}
+    [host] = api.host.get_all()
+    assert api.PIF.get_record(api.host.get_management_interface(host))["IP"] == api.host.get_address(host)
+    listed = {source["name_label"]: source for source in api.host.get_data_sources(host)}
+    assert listed.keys() == seen["host"]
+    assert float(api.host.query_data_source(host, "memory_total_kib")) == listed["memory_total_kib"]["value"]
+    for record in api.SR.get_all_records().values():
+        assert all(record[name].isdecimal() for name in ("physical_size", "physical_utilisation"))
+        assert int(record["virtual_allocation"]) >= 0
+
+
+def fetched(daemon: Daemon, path: str, headers: Mapping[str, str]) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(daemon.url + path, headers=dict(headers))) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def rows(daemon: Daemon, query: str) -> Any:
+    """The numbers, once there is a row of them and the processors' load is among them."""
+    got = json.loads(fetched(daemon, query, BASIC))
+    return got if got["data"] and any(legend.endswith(":cpu0") for legend in got["meta"]["legend"]) else None
