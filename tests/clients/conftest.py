@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.front_door.conftest import Daemon
+from tests.front_door.conftest import Daemon, within
+
+__all__ = ["within"]  # a fixture
 
 HERE = Path(__file__).parent
 FETCHED = HERE.parent.parent / "var" / "clients"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import XenAPI
+from pyroute2 import IPRoute
 
 from agent.roles import Role
 from agent.users import Users
@@ -144,6 +146,26 @@ def libvirtd(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     with private_libvirtd(folder, "test") as uri:
         yield uri
+
+
+@pytest.fixture
+def within() -> Iterator[tuple[str, ...]]:
+    """A command that runs another with a network and a ``/var/lib`` that nobody else has."""
+    if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("nsenter")):
+        pytest.skip("binding ports below 1024 apart from everybody needs root, unshare and nsenter")
+    command = ["unshare", "--net", "--mount", "sh", "-c", "mount -t tmpfs none /var/lib && echo ready; exec cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        try:
+            if not holder.stdout.readline():
+                pytest.skip("this host lets nobody mount anything, even in a namespace")
+            place = f"/proc/{holder.pid}/ns"
+            with IPRoute(netns=f"{place}/net") as kernel:
+                kernel.link("set", index=1, state="up")
+            yield ("nsenter", f"--net={place}/net", f"--mount={place}/mnt")
+        finally:
+            holder.stdin.close()
 
 
 @pytest.fixture

@@ -5,16 +5,10 @@ of the test's own, and found there by the stock client of Python.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
-from pyroute2 import IPRoute
 
 from agent import config
 from tests.front_door.conftest import PASSWORD, Daemon
@@ -58,26 +52,6 @@ except PermissionError:
     found["another user"] = "may not open it"
 print(json.dumps(found))
 """
-
-
-@pytest.fixture
-def within() -> Iterator[tuple[str, ...]]:
-    """A command that runs another with a network and a ``/var/lib`` that nobody else has."""
-    if os.geteuid() != 0 or not (shutil.which("unshare") and shutil.which("nsenter")):
-        pytest.skip("binding ports below 1024 apart from everybody needs root, unshare and nsenter")
-    command = ["unshare", "--net", "--mount", "sh", "-c", "mount -t tmpfs none /var/lib && echo ready; exec cat"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        try:
-            if not holder.stdout.readline():
-                pytest.skip("this host lets nobody mount anything, even in a namespace")
-            place = f"/proc/{holder.pid}/ns"
-            with IPRoute(netns=f"{place}/net") as kernel:
-                kernel.link("set", index=1, state="up")
-            yield ("nsenter", f"--net={place}/net", f"--mount={place}/mnt")
-        finally:
-            holder.stdin.close()
 
 
 def test_clients_find_the_agent_where_they_look_for_xapi(within: tuple[str, ...], tmp_path: Path) -> None:
