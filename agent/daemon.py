@@ -24,12 +24,13 @@ from typing import NoReturn
 import uvloop
 
 import drivers
-from agent import __version__, access, config, logs, messages, systemd
+from agent import __version__, access, config, failpoints, logs, messages, systemd
 from agent.archives import Archives
 from agent.call import Site
 from agent.classes import Host
 from agent.cli import complain
 from agent.config import Config, ConfigError
+from agent.failpoints import Failpoint, FailpointError
 from agent.guests import Guests
 from agent.house import House, Watchdog
 from agent.http.blobs import Blobs
@@ -91,7 +92,8 @@ def run_serve(args: argparse.Namespace) -> int:
 
     try:
         settings = load()
-    except ConfigError as error:
+        failpoint = failpoints.armed(os.environ, drivers.STEPS)
+    except (ConfigError, FailpointError) as error:
         return complain(error)
     logs.to_stderr(settings.log_level, settings.log_format)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -101,7 +103,7 @@ def run_serve(args: argparse.Namespace) -> int:
         with ExitStack() as opened:
             # What is made now stays: looking through it for garbage, again and again, would double the start.
             gc.disable()
-            site = _open(settings, opened)
+            site = _open(settings, failpoint, opened)
             gc.freeze()
             gc.enable()
             passed = systemd.Passed(os.environ)
@@ -129,17 +131,24 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise Interrupted
 
 
-def _open(settings: Config, opened: ExitStack) -> Site:
+def _open(settings: Config, failpoint: Failpoint | None, opened: ExitStack) -> Site:
     """Open what is below the front door. `opened` closes it."""
     opened.enter_context(held(settings))
     api = messages.api()
-    store = Store(api.classes, Journal(settings.journal_path), cascade=settings.destroy == "xapi")
+    journal = Journal(settings.journal_path)
+    store = Store(api.classes, journal, cascade=settings.destroy == "xapi")
     store.load()
     opened.callback(store.close)
     forwarder = Forwarder(lambda: next((host.logging.get("syslog_destination", "") for host in store.all(Host)), ""))
     logging.getLogger().addHandler(forwarder)
     opened.callback(forwarder.close)
-    machine = drivers.open(settings.connect, settings.state)
+    if failpoint is None:
+        machine = drivers.open(settings.connect, settings.state)
+    else:
+        log.warning("a failpoint is armed, which is for tests only: %s", failpoint)
+        reached = failpoint.reached
+        journal.write = failpoints.stepping(failpoints.JOURNAL, journal.write, reached)  # type: ignore[method-assign]
+        machine = failpoints.around(drivers.open(settings.connect, settings.state, reached), reached)
     opened.callback(machine.close)
     lanes = Lanes(settings.workers)
     opened.callback(lanes.close, LANES_GRACE_SECONDS)

@@ -5,13 +5,14 @@ The only package that imports libvirt and psutil. Of the agent it knows errors, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from agent.ports import Domains, Machine
 from drivers.census import Census
 from drivers.connection import Connection
-from drivers.disk_journal import JOURNAL, DiskJournal
+from drivers.disk_journal import JOURNAL, STEPS, DiskJournal, nothing
 from drivers.domains import LibvirtDomains
 from drivers.dumps import LIBVIRT_FOLDER, DumpFolder
 from drivers.folders import SimulatedStorage
@@ -28,28 +29,29 @@ from drivers.xen import XenDomains
 from drivers.xen_counters import XenCounters
 from drivers.xl import Xl
 
-__all__ = ["open"]
+__all__ = ["STEPS", "open"]
 
 NOWHERE = Path("/nonexistent")
 
 
-def open(uri: str, state: Path) -> Machine:
+def open(uri: str, state: Path, reached: Callable[[str], None] = nothing) -> Machine:
     """The hypervisor at the libvirt URI `uri`, as far as it can be reached now; it is tried on where it cannot.
 
     ``test:///default`` and other ``test:`` URIs are libvirt's hypervisor within this process, with its gaps filled and
     with disks that are files under `state`. ``xen:///system`` is the Xen of this host, which is asked beside libvirt.
-    Any other URI is taken as it is.
+    Any other URI is taken as it is. `reached` is told the ``STEPS`` of operations on disks.
     """
     connection = Connection(uri)
     if connection.in_process:
-        machine = _simulated(connection, state)
+        machine = _simulated(connection, state, reached)
     else:
-        machine = _xen(connection, state) if uri.startswith("xen:///") else _plain(connection, state)
+        made = _xen if uri.startswith("xen:///") else _plain
+        machine = made(connection, state, reached)
     connection.start()
     return machine
 
 
-def _xen(connection: Connection, state: Path) -> Machine:
+def _xen(connection: Connection, state: Path, reached: Callable[[str], None]) -> Machine:
     xl = Xl.installed()
     census, guests = Census(xl), Guests()
     counters = XenCounters(xl, census, guests)
@@ -58,7 +60,7 @@ def _xen(connection: Connection, state: Path) -> Machine:
     memories = MemoryFolder(state.absolute() / "memory", LIBVIRT_SAVES)
     domains = XenDomains(connection, xl, census, guests, dumps=dumps, images=images, memories=memories)
     node = LibvirtNode(connection, simulated=False, local=True, xl=xl)
-    machine = _libvirt(connection, state, domains, counters, node)
+    machine = _libvirt(connection, DiskJournal(state / JOURNAL, reached), domains, counters, node)
     census.start()
     guests.start()
 
@@ -71,20 +73,20 @@ def _xen(connection: Connection, state: Path) -> Machine:
     return replace(machine, close=close)
 
 
-def _plain(connection: Connection, state: Path) -> Machine:
+def _plain(connection: Connection, state: Path, reached: Callable[[str], None]) -> Machine:
     # Whatever it is, it is not the Xen under this control domain: what the files here say is not about its domains.
     xl = Xl(None)
     counters = XenCounters(xl, Census(xl), Guests(), sys=NOWHERE, run=NOWHERE)
     node = LibvirtNode(connection, simulated=False)
-    return _libvirt(connection, state, LibvirtDomains(connection), counters, node)
+    return _libvirt(connection, DiskJournal(state / JOURNAL, reached), LibvirtDomains(connection), counters, node)
 
 
 def _libvirt(
-    connection: Connection, state: Path, domains: Domains, counters: XenCounters, node: LibvirtNode
+    connection: Connection, journal: DiskJournal, domains: Domains, counters: XenCounters, node: LibvirtNode
 ) -> Machine:
     return Machine(
         domains=domains,
-        storage=LibvirtStorage(connection, DiskJournal(state / JOURNAL)),
+        storage=LibvirtStorage(connection, journal),
         networks=LibvirtNetworks(connection),
         node=node,
         meters=SampledMeters(connection, counters),
@@ -93,14 +95,14 @@ def _libvirt(
     )
 
 
-def _simulated(connection: Connection, state: Path) -> Machine:
+def _simulated(connection: Connection, state: Path, reached: Callable[[str], None]) -> Machine:
     network = PlayedNetwork()
     dumps, images = DumpFolder(state / "dump"), KernelFolder(state.absolute() / "images")
     return Machine(
         domains=SimulatedDomains(
             connection, dumps=dumps, images=images, memories=MemoryFolder(state.absolute() / "memory")
         ),
-        storage=SimulatedStorage(connection, state),
+        storage=SimulatedStorage(connection, state, reached),
         networks=LibvirtNetworks(connection, network.vlans, network.bonds, network.links),
         node=SimulatedNode(connection, network),
         meters=SampledMeters(connection, None),

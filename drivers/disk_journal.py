@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +21,6 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "disk-operations"
 """Its folder within the agent's state folder."""
-FAILPOINT = "XEN_HOST_AGENT_FAILPOINT"
-"""The environment variable that names a step at which the process kills itself, for tests."""
 
 STEPS = (
     "create: noted",
@@ -63,6 +60,11 @@ STEPS = (
 )
 """Every step at which an operation can be cut off."""
 
+
+def nothing(step: str) -> None:
+    """Takes no notice of a step."""
+
+
 Step = tuple[str, ...]
 
 
@@ -80,13 +82,11 @@ class Operation:
 
 
 class DiskJournal:
-    """The operations under way, a file each in `folder`; none is kept where that is None."""
+    """The operations under way, a file each in `folder`; none is kept where that is None. `reached` hears of steps."""
 
-    def __init__(self, folder: Path | None, failpoint: str = "") -> None:
+    def __init__(self, folder: Path | None, reached: Callable[[str], None] = nothing) -> None:
         self._folder = folder
-        self._failpoint = failpoint or os.environ.get(FAILPOINT, "")
-        if self._failpoint and self._failpoint not in STEPS:
-            raise ValueError(f"{FAILPOINT}: there is no step {self._failpoint!r}")
+        self._reached = reached
         self._lock = threading.Lock()
         self._open: dict[str, Operation] = {}
         self._left = {operation.disk: operation for operation in self._read()}
@@ -94,8 +94,7 @@ class DiskJournal:
     def reached(self, step: str) -> None:
         """A step of an operation was taken; a test may want to know what becomes of it if it was the last."""
         assert step in STEPS, step
-        if step == self._failpoint:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._reached(step)
 
     def begin(self, operation: Operation) -> None:
         """Note an operation. INTERNAL_ERROR where that cannot be kept: then nothing is to be done."""

@@ -8,7 +8,7 @@ the same for the folders of a real host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from agent.classes import SR
 from agent.errors import InvalidValue, SrNotEmpty, XenError
 from agent.ports import SeenVolume
 from drivers.connection import Connection
-from drivers.disk_journal import JOURNAL, DiskJournal
+from drivers.disk_journal import JOURNAL, DiskJournal, nothing
 from drivers.disks import FolderDisks
 from drivers.pools import file_call
 from drivers.sparse import Folder
@@ -28,8 +28,8 @@ SUFFIXES = (".raw", ".qcow2", ".iso")
 class SimulatedStorage(FolderDisks):
     """The port Storage over libvirt's test driver, with real files below `state_folder`."""
 
-    def __init__(self, connection: Connection, state_folder: Path) -> None:
-        super().__init__(connection, DiskJournal(state_folder / JOURNAL))
+    def __init__(self, connection: Connection, state_folder: Path, reached: Callable[[str], None] = nothing) -> None:
+        super().__init__(connection, DiskJournal(state_folder / JOURNAL, reached))
         self.root = state_folder / "storage"
 
     def create(self, sr: SR, device_config: Mapping[str, str]) -> None:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from drivers.disk_journal import nothing
+
 CHUNK_BYTES = 4 * 1024 * 1024
 """How much is copied between two looks at whether the copy is still wanted."""
 FICLONE = 0x40049409
@@ -50,10 +52,6 @@ class Image:
 
 class Written(Exception):
     """The image was written to while it was copied: the copy would be torn."""
-
-
-def nothing(step: str) -> None:
-    """Takes note of no step."""
 
 
 class Folder:

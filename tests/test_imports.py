@@ -21,6 +21,7 @@ ORDER = (
     ("agent.model",),
     ("agent.classes",),
     ("agent.ports",),
+    ("agent.failpoints",),
     ("agent.store",),
     (
         "agent.access",

@@ -177,7 +177,8 @@ class Journal:
                 self._queue.clear()
                 self._busy = True
             try:
-                self._write([row for commit in group for row in commit.rows])
+                if rows := [row for commit in group for row in commit.rows]:
+                    self.write(rows)
             except (sqlite3.Error, OSError) as error:
                 self.failed(group, error)
                 continue
@@ -185,9 +186,8 @@ class Journal:
                 self.durable(commit)
                 commit.settle()
 
-    def _write(self, rows: Sequence[Row]) -> None:
-        if not rows:
-            return
+    def write(self, rows: Sequence[Row]) -> None:
+        """Put rows on the disk, all or none. Only its own thread calls it. sqlite3.Error where that cannot be."""
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:

@@ -253,7 +253,7 @@ def full_disk(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
         if rows:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(door.store._journal, "_write", write)
+    monkeypatch.setattr(door.store._journal, "write", write)
 
 
 def test_a_login_that_cannot_be_kept_is_told_and_leaves_nothing(

@@ -152,14 +152,14 @@ def test_no_event_is_lost_doubled_or_out_of_order(
     changes: Changes = door.store.changes
     changes._ring = type(changes._ring)(changes._ring, maxlen=ring)
     if failing:
-        write, chance = door.store._journal._write, random.Random(7)
+        write, chance = door.store._journal.write, random.Random(7)
 
         def sometimes(rows: Any) -> None:
             if rows and chance.random() < 0.1:
                 raise OSError(28, "no space left on the device")
             write(rows)
 
-        monkeypatch.setattr(door.store._journal, "_write", sometimes)
+        monkeypatch.setattr(door.store._journal, "write", sometimes)
     ended, faults = threading.Event(), list[BaseException]()
     histories = [History(undone=failing) for _ in range(4)]
     for history in histories:

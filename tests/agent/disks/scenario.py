@@ -1,13 +1,14 @@
 """Disk operations of an agent on real files, one after the other, each told before it begins. For tests that kill it.
 
 ``python -m tests.agent.disks.scenario STATE`` prints a line before each operation: what there is now, and what there
-will be when it is done. The agent's disk journal kills the process where its environment says so.
+will be when it is done. A failpoint kills the process where its environment says so.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import drivers
+from agent import failpoints
 from agent.classes import SR, VDI, VM
 from drivers import sparse
+from drivers.disk_journal import nothing
 from tests.door import Door
 
 MIB = 2**20
@@ -90,7 +93,9 @@ class Scenario:
         (state / "node.xml").write_text(
             f"<node><pool type='dir'><name>p</name><uuid>{POOL}</uuid><target><path>/p</path></target></pool></node>"
         )
-        self.machine = drivers.open(f"test://{state}/node.xml", state)
+        failpoint = failpoints.armed(os.environ, drivers.STEPS)
+        reached = nothing if failpoint is None else failpoint.reached
+        self.machine = drivers.open(f"test://{state}/node.xml", state, reached)
         self.door = Door(self.machine, state / "journal.db")
         self.content: dict[VDI, bytes] = {}
         self.vms = 0

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from agent.classes import VDI, VM
-from drivers.disk_journal import FAILPOINT, JOURNAL, STEPS
+from agent.failpoints import ENVIRONMENT
+from drivers.disk_journal import JOURNAL, STEPS
 from tests.agent.disks.scenario import Scenario, play, read, summary
 
 SHARING = tuple(step for step in STEPS if step.startswith("reflink"))
@@ -35,7 +36,7 @@ def run(state: Path, step: str, *more: str) -> tuple[int, dict[str, Any]]:
     state.mkdir(exist_ok=True)
     ended = subprocess.run(
         [sys.executable, "-m", "tests.agent.disks.scenario", str(state), *more],
-        env=os.environ | {FAILPOINT: step},
+        env=os.environ | ({ENVIRONMENT: f"{step}=kill"} if step else {}),
         stdout=subprocess.PIPE,
         text=True,
         check=False,

@@ -455,7 +455,7 @@ def test_a_client_that_read_what_was_then_undone_learns_what_holds(door: Door, m
     door.idle()
     follower = Follower(door)
     journal = door.store._journal
-    write = journal._write
+    write = journal.write
     block = Block(FakeMachine().domains, "disk")  # only its events are used
 
     def full(rows: Any) -> None:
@@ -464,7 +464,7 @@ def test_a_client_that_read_what_was_then_undone_learns_what_holds(door: Door, m
             raise OSError(28, "No space left on device")
         write(rows)
 
-    monkeypatch.setattr(journal, "_write", full)
+    monkeypatch.setattr(journal, "write", full)
     writing = door.later("VM.set_name_label", vm, "lost")
     block.await_entry()
     follower.catch_up()
@@ -473,4 +473,4 @@ def test_a_client_that_read_what_was_then_undone_learns_what_holds(door: Door, m
     assert writing.exception(WAIT_SECONDS) is not None
     follower.catch_up()
     assert b"lost" not in follower.known[vm.ref]
-    monkeypatch.setattr(journal, "_write", write)
+    monkeypatch.setattr(journal, "write", write)

@@ -185,13 +185,13 @@ def test_a_flush_returns_when_what_came_before_is_durable(door: Door, name: str)
     params = [] if name.startswith("pool") else [door.observer.host]
     vm = door.vm()
     journal = door.store._journal
-    write, go = journal._write, threading.Event()
+    write, go = journal.write, threading.Event()
 
     def held(rows: Any) -> None:
         assert go.wait(30.0)
         write(rows)
 
-    journal._write = held  # type: ignore[method-assign]
+    journal.write = held  # type: ignore[method-assign]
     renamed = door.later("VM.set_name_label", vm, "another")
     eventually(lambda: vm.name_label == "another")
     flushed = door.later(name, *params)

@@ -126,7 +126,7 @@ def test_a_full_disk_does_not_hide_that_a_machine_runs(
     before = door.vm()
     door("VM.start", before, False)
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "_write", full)
+        patched.setattr(Journal, "write", full)
         door("VM.start", vm, False)
         assert vm.power_state == "Running"
         for started in (vm, before):

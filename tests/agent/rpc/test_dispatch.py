@@ -558,14 +558,14 @@ def test_a_write_is_answered_only_when_it_is_durable(door: Door, monkeypatch: py
     vm = door.vm()
     door.idle()
     journal = door.store._journal
-    write, tried, let = journal._write, threading.Event(), threading.Event()
+    write, tried, let = journal.write, threading.Event(), threading.Event()
 
     def slow(rows: Any) -> None:
         tried.set()
         assert let.wait(WAIT_SECONDS)
         write(rows)
 
-    monkeypatch.setattr(journal, "_write", slow)
+    monkeypatch.setattr(journal, "write", slow)
     writing = door.later("VM.set_name_label", vm.ref, "durable")
     assert tried.wait(WAIT_SECONDS)
     assert door("VM.get_power_state", vm) == "Halted"  # the loop does not wait for the disk
@@ -583,7 +583,7 @@ def test_a_write_that_cannot_be_kept_is_told_and_undone(door: Door, monkeypatch:
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(door.store._journal, "_write", full)
+        patched.setattr(door.store._journal, "write", full)
         code, text = door.refused("VM.set_name_label", vm, "lost")
     assert code == "INTERNAL_ERROR"
     assert text.endswith("was undone: the state folder says: database or disk is full")

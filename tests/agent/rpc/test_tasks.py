@@ -471,7 +471,7 @@ def test_an_end_that_could_not_be_noted_is_noted_later(
     block.await_entry()
     eventually(lambda: task in [change.entity for change in door.store.changes.since(0)], "the task on disk")
     with monkeypatch.context() as patched:
-        patched.setattr(door.store._journal, "_write", full)
+        patched.setattr(door.store._journal, "write", full)
         block.release()
         eventually(lambda: bool(door.tasks._unnoted), "the attempt to note the end")
         with pytest.raises(XenError):

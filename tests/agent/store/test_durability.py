@@ -32,8 +32,8 @@ class FullDisk:
         self.let = threading.Event()
         self.let.set()
         self.tried = threading.Event()
-        self._write = journal._write
-        monkeypatch.setattr(journal, "_write", self.write)
+        self._write = journal.write
+        monkeypatch.setattr(journal, "write", self.write)
 
     def write(self, rows: Sequence[Row]) -> None:
         self.tried.set()
@@ -257,14 +257,14 @@ def test_many_writers_and_a_disk_that_fails_now_and_then_keep_memory_and_disk_th
 ) -> None:
     lab = furnish(open_store())
     journal = lab.store._journal
-    write, written = journal._write, iter(range(10**6))
+    write, written = journal.write, iter(range(10**6))
 
     def flaky(rows: Sequence[Row]) -> None:
         if next(written) % 3 == 1:
             raise sqlite3.OperationalError(FULL)
         write(rows)
 
-    monkeypatch.setattr(journal, "_write", flaky)
+    monkeypatch.setattr(journal, "write", flaky)
     acknowledged: list[str] = []
     lost: list[str] = []
 
