@@ -464,13 +464,14 @@ class FolderDisks(Pools, ABC):
             operation = self.journal.under_way(vdi.uuid)
             if operation is None:
                 continue
-            self.journal.reached("settle: begun")
             try:
-                self._take(vdi.SR, operation.finish)
+                with file_call(vdi.SR):
+                    self.journal.reached("settle: begun")
+                    self._take(vdi.SR, operation.finish)
+                    self.journal.reached("settle: finished")
             except XenError as error:  # it is done all the same; the next start tries again
                 log.warning("what %r has left behind cannot be cleared away yet: %s", vdi, error)
                 continue
-            self.journal.reached("settle: finished")
             self.journal.end(vdi.uuid)
 
     def undo(self, vdi: VDI) -> None:

@@ -41,7 +41,7 @@ from agent.http.ova import Described
 from agent.http.streams import Download
 from agent.http.transfers import Job, Reply, find
 from agent.messages.sr import UUID, note_room
-from agent.messages.vdi_chains import note_volume, require_attached, require_own
+from agent.messages.vdi_chains import note_volume, or_undone, require_attached, require_own, settle
 from agent.messages.vif import random_mac
 from agent.messages.vm import define_or_undo
 from agent.messages.vm_memory import check_limits, check_vcpus
@@ -429,7 +429,8 @@ def _made(call: Call, plan: Plan, writers: Mapping[str, VolumeWriter]) -> VM:
             network.bridge = call.networks.create(network)
             bridged.append(network)
         for id, writer in writers.items():
-            note_volume(plan.vdis[id], _commit(call, plan.vdis[id], writer))
+            with or_undone(call, plan.vdis[id]):
+                note_volume(plan.vdis[id], _commit(call, plan.vdis[id], writer))
             placed.append(plan.vdis[id])
         with call.store.transaction():
             for entity in (*plan.networks, *plan.vdis.values(), vm):
@@ -441,7 +442,7 @@ def _made(call: Call, plan: Plan, writers: Mapping[str, VolumeWriter]) -> VM:
             for vif in plan.vifs:
                 vif.metrics = call.store.add(VIFMetrics())
                 call.store.add(vif)
-        call.storage.settle(*placed)
+        settle(call, *placed)
         if not vm.is_a_template:
             define_or_undo(call, vm)
     except BaseException:

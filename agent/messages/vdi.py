@@ -29,10 +29,12 @@ from agent.messages.vdi_chains import (
     hide,
     making,
     note_volume,
+    or_undone,
     remove,
     require_attached,
     require_managed,
     require_own,
+    settle,
     tidy,
 )
 from agent.model.messages import Kind, construct, message
@@ -55,7 +57,8 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VDI")]) -> VDI
         raise ValueNotSupported("virtual_size", vdi.virtual_size, "a disk has at least one byte")
     vdi.virtual_size = _in_sectors(vdi.virtual_size)
     with making(call, vdi):
-        note_volume(vdi, call.storage.create_volume(vdi))
+        with or_undone(call, vdi):
+            note_volume(vdi, call.storage.create_volume(vdi))
         return _keep(call, vdi)
 
 
@@ -69,13 +72,13 @@ def _keep(call: Call, vdi: VDI) -> VDI:
     try:
         with call.store.transaction():
             call.store.add(vdi)
-        call.storage.settle(vdi)
     except XenError:
         call.storage.destroy_volume(vdi)
         tidy(call, vdi.parent)
         raise
     finally:
         call.observer.making.discard(vdi.uuid)
+    settle(call, vdi)
     note_room(call, vdi.SR)
     return vdi
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from agent.call import Call
@@ -78,6 +78,27 @@ def making(call: Call, *vdis: VDI) -> Iterator[None]:
         call.observer.making.difference_update(vdi.uuid for vdi in vdis)
 
 
+@contextmanager
+def or_undone(call: Call, vdi: VDI) -> Iterator[None]:
+    """Meanwhile the storage does something that the store does not know yet. Should it fail, nothing of it stays, even
+    if all of it was done and only the answer was lost.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(XenError):  # the first error is the one to tell; the next start tries again
+            call.storage.undo(vdi)
+        raise
+
+
+def settle(call: Call, *vdis: VDI) -> None:
+    """Tell the storage that the store has what was done. It is done even if this fails: the next start finishes it."""
+    try:
+        call.storage.settle(*vdis)
+    except XenError as error:
+        log.warning("what %s left behind cannot be cleared away yet: %s", ", ".join(map(repr, vdis)), error)
+
+
 def note_volume(vdi: VDI, volume: SeenVolume) -> None:
     """What a disk is, now that its volume is made."""
     vdi.location, vdi.format = volume.location, volume.format
@@ -125,7 +146,8 @@ def duplicate(
     call.observer.making.add(target.uuid)
     try:
         make = _copied if whole or sr is not source.SR else _cloned
-        note_volume(target, make(call, source, target, progress))
+        with or_undone(call, target):
+            note_volume(target, make(call, source, target, progress))
     except BaseException:
         if target.parent is not before:
             tidy(call, target.parent)
@@ -184,18 +206,15 @@ def _split(call: Call, vdi: VDI) -> VDI | None:
     with call.site.holds.holding("clone", alone=[vdi], shared=ancestors(vdi)), making(call, vdi, base):
         if vdi_in_use(vdi):  # it was started while we waited
             return None
-        seen = call.storage.split_volume(vdi, base)
-        if seen is None:
-            return None
-        try:
+        with or_undone(call, base):
+            seen = call.storage.split_volume(vdi, base)
+            if seen is None:
+                return None
             with call.store.transaction():
                 call.store.add(base)
                 vdi.parent = base
                 _move(vdi, seen)
-        except XenError:
-            call.storage.undo(base)
-            raise
-        call.storage.settle(base)
+        settle(call, base)
     _follow(call, vdi)
     return base
 
@@ -256,11 +275,22 @@ def replace(call: Call, vdis: Sequence[VDI], change: Callable[[], None]) -> list
             try:
                 call.storage.destroy_volume(vdi)
             except XenError as error:
+                if _is_gone(call, vdi):  # only the answer was lost
+                    settle(call, vdi)
+                    continue
                 with call.store.transaction():
                     call.store.add(vdi)
                 call.storage.undo(vdi)
                 failed.append(error)
     return failed
+
+
+def _is_gone(call: Call, vdi: VDI) -> bool:
+    """Whether the storage has the volume no more, as far as it can be asked now."""
+    try:
+        return all(volume.location != vdi.location for volume in call.storage.scan(vdi.SR))
+    except XenError:
+        return False
 
 
 def tidy(call: Call, base: VDI | None) -> None:
@@ -294,18 +324,15 @@ def _merge(
     ):
         if _used_above(vdi) or children(base) != [vdi]:
             return
-        seen = call.storage.merge_volume(base, vdi, most, progress)
-        if seen is None:
-            return
-        try:
+        with or_undone(call, base):
+            seen = call.storage.merge_volume(base, vdi, most, progress)
+            if seen is None:
+                return
             with call.store.transaction():
                 vdi.parent = base.parent
                 _move(vdi, seen)
                 call.store.destroy(base)
-        except XenError:
-            call.storage.undo(base)
-            raise
-        call.storage.settle(base)
+        settle(call, base)
     _follow(call, vdi)
 
 

@@ -27,7 +27,7 @@ from agent.errors import (
 )
 from agent.messages.usb import require_no_usb
 from agent.messages.vbd import free_places
-from agent.messages.vdi_chains import children, duplicate, hide, note_volume, replace, tidy
+from agent.messages.vdi_chains import children, duplicate, hide, note_volume, or_undone, replace, settle, tidy
 from agent.messages.vif import acting, random_mac
 from agent.messages.vm import define_or_undo
 from agent.messages.vm_stillness import asleep, standing_still
@@ -275,7 +275,8 @@ def provision(call: Call, vm: VM) -> None:
                 name_description="made by VM.provision",
             )
             call.observer.making.add(vdi.uuid)
-            note_volume(vdi, call.storage.create_volume(vdi))
+            with or_undone(call, vdi):
+                note_volume(vdi, call.storage.create_volume(vdi))
             made.append((vdi, wanted))
         with call.store.transaction():
             for vdi, wanted in made:
@@ -294,8 +295,10 @@ def provision(call: Call, vm: VM) -> None:
             vm.is_a_template = vm.is_default_template = False
             vm.ours = True
         call.domains.define(vm)
-        call.storage.settle(*(vdi for vdi, _ in made))
     except XenError:
+        if was[0]:  # a template is not defined, and may have been
+            with suppress(XenError):  # the first error is the one to tell
+                call.domains.undefine(vm)
         with call.store.transaction():
             for vdi, _ in made:
                 for vbd in vdi.VBDs if call.store.is_live(vdi) else ():
@@ -305,6 +308,7 @@ def provision(call: Call, vm: VM) -> None:
         raise
     finally:
         call.observer.making.difference_update(vdi.uuid for vdi, _ in made)
+    settle(call, *(vdi for vdi, _ in made))
 
 
 def _described(call: Call, vm: VM) -> list[dict[str, str]]:
