@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from agent.call import Call
 from agent.classes import PIF, Bond, Network, PIFMetrics
@@ -21,7 +22,7 @@ from agent.errors import (
 )
 from agent.messages.vlan import require_removable, require_unconnected
 from agent.model.messages import message
-from agent.observer import node
+from agent.observer import networks, node
 from agent.ports import WantedBond
 
 
@@ -50,21 +51,29 @@ def create(
         _require_spare(card)
     require_unconnected(network)
     wanted = WantedBond([card.device for card in cards], mode, properties, MAC.lower(), network.bridge)
-    name = call.networks.create_bond(wanted)
+    with call.store.transaction():
+        # First, for whoever ends the agent in between: a look at what is there makes the bond then, and not the host's.
+        first = cards[0]
+        master = PIF(device="", host=call.host, network=network, MAC=wanted.MAC or first.MAC, MTU=first.MTU)
+        master.made = True
+        master.metrics = call.store.add(PIFMetrics())
+        call.store.add(master)
+        bond = node.bond_of(call.store, master)
+        bond.mode, bond.properties = mode, properties
+        bond.primary_slave, bond.auto_update_mac = first, not MAC
+        for card in cards:
+            card.bond_slave_of = bond
     try:
+        name = call.networks.create_bond(wanted)
         with call.store.transaction():
-            first = cards[0]
-            master = PIF(device=name, host=call.host, network=network, MAC=wanted.MAC or first.MAC, MTU=first.MTU)
-            master.made = True
-            master.metrics = call.store.add(PIFMetrics())
-            call.store.add(master)
-            bond = node.bond_of(call.store, master)
-            bond.mode, bond.properties = mode, properties
-            bond.primary_slave, bond.auto_update_mac = first, not MAC
-            for card in cards:
-                card.bond_slave_of = bond
+            master.device = name
     except XenError:
-        call.networks.destroy_bond(name, _homes(cards))
+        with suppress(XenError):  # the first error is the one to tell
+            made = networks.bond_of(call.node.interfaces(), wanted.members)
+            if made:
+                call.networks.destroy_bond(made, _homes(cards))
+        with call.store.transaction():
+            call.store.destroy(master)
         raise
     return bond
 
@@ -77,7 +86,8 @@ def destroy(call: Call, self: Bond) -> None:
     address is on it, VIF_IN_USE while a running machine is on its network, PIF_VLAN_STILL_EXISTS while it has a VLAN.
     """
     _require_removable(self)
-    call.networks.destroy_bond(self.master.device, _homes(self.slaves))
+    if self.master.device:  # else it could never be made
+        call.networks.destroy_bond(self.master.device, _homes(self.slaves))
     with call.store.transaction():
         call.store.destroy(self.master)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from agent.call import Call
@@ -23,14 +24,25 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("network")]) ->
     """
     network = construct(Network, args)
     network.managed = not network.bridge
+    with call.store.transaction():
+        # First, for whoever ends the agent in between: a look at what is there makes the bridge then.
+        call.store.add(network)
     if network.managed:
-        network.bridge = call.networks.create(network)
+        _make(call, network)
+    return network
+
+
+def _make(call: Call, network: Network) -> None:
+    """Make the bridge of a new network. One that cannot be made was never there."""
     try:
+        bridge = call.networks.create(network)
         with call.store.transaction():
-            return call.store.add(network)
+            network.bridge = bridge
     except XenError:
-        if network.managed:
+        with suppress(XenError):  # the first error is the one to tell
             call.networks.destroy(network)
+        with call.store.transaction():
+            call.store.destroy(network)
         raise
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from agent.call import Call
 from agent.classes import PIF, VLAN, Host, Network, PIFMetrics, Pool
 from agent.errors import (
@@ -84,24 +86,33 @@ def make(call: Call, trunk: PIF, tag: int, network: Network) -> PIF:
         if (pif.trunk, pif.VLAN) == (trunk.device, tag):
             raise PifVlanExists(pif)
     require_unconnected(network)
-    name = call.networks.create_vlan(trunk.device, tag, network.bridge)
+    with call.store.transaction():
+        # First, for whoever ends the agent in between: a look at what is there makes the VLAN then, and not the host's.
+        made = PIF(device="", host=trunk.host, network=network, MAC=trunk.MAC, MTU=trunk.MTU, VLAN=tag)
+        made.made, made.trunk = True, trunk.device
+        made.metrics = call.store.add(PIFMetrics())
+        call.store.add(made)
+        node.note_vlan(call.store, made)
     try:
+        name = call.networks.create_vlan(trunk.device, tag, network.bridge)
         with call.store.transaction():
-            made = PIF(device=name, host=trunk.host, network=network, MAC=trunk.MAC, MTU=trunk.MTU, VLAN=tag)
-            made.made, made.trunk = True, trunk.device
-            made.metrics = call.store.add(PIFMetrics())
-            call.store.add(made)
-            node.note_vlan(call.store, made)
-            return made
+            made.device = name
     except XenError:
-        call.networks.destroy_vlan(name)
+        with suppress(XenError):  # the first error is the one to tell
+            for seen in call.node.interfaces():
+                if (seen.trunk, seen.VLAN) == (trunk.device, tag):
+                    call.networks.destroy_vlan(seen.device)
+        with call.store.transaction():
+            call.store.destroy(made)
         raise
+    return made
 
 
 def remove(call: Call, pif: PIF) -> None:
     """Remove a VLAN and its PIF. The errors are those of VLAN.destroy."""
     require_removable(pif)
-    call.networks.destroy_vlan(pif.device)
+    if pif.device:  # else it could never be made
+        call.networks.destroy_vlan(pif.device)
     with call.store.transaction():
         call.store.destroy(pif)
 
