@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Annotated, Any
 
@@ -44,6 +45,14 @@ CLEAN_SECONDS = 1200.0
 CLEAN_BEFORE_HARD_SECONDS = 60.0
 """How long VM.shutdown waits for the guest before it pulls the plug."""
 OPERATOR = Role.VM_OPERATOR
+AS_A_MACHINE: Mapping[str, Any] = {
+    "is_a_template": False,
+    "is_a_snapshot": False,
+    "is_default_template": False,
+    "power_state": PowerState.HALTED,
+    "ours": True,
+}
+"""What becomes of the fields of a template that is made a machine."""
 
 
 # --- to be and not to be
@@ -75,6 +84,8 @@ def define_or_undo(call: Call, vm: VM) -> None:
     try:
         call.domains.define(vm)
     except XenError:
+        with suppress(XenError):  # the first error is the one to tell, and it may have been defined
+            call.domains.undefine(vm)
         with call.store.transaction():
             take_out(call, vm)
         raise
@@ -121,11 +132,23 @@ def set_is_a_template(call: Call, self: VM, value: bool) -> None:
         with call.store.transaction():
             self.is_a_template = True
         return
-    call.domains.define(self)  # first: what the hypervisor refuses stays a template
+    was = {name: self.__dict__[name] for name in AS_A_MACHINE}
     with call.store.transaction():
-        self.is_a_template = self.is_a_snapshot = self.is_default_template = False
-        self.power_state, self.ours = PowerState.HALTED, True
+        _assign(self, AS_A_MACHINE)
+    try:
+        call.domains.define(self)
+    except XenError:  # what the hypervisor refuses stays a template
+        with suppress(XenError):  # the first error is the one to tell
+            call.domains.undefine(self)
+        with call.store.transaction():
+            _assign(self, was)
+        raise
     call.domains.drop_memory(self.uuid)
+
+
+def _assign(vm: VM, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(vm, name, value)
 
 
 # --- power
