@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 from agent.call import Call
@@ -197,6 +197,8 @@ def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
     except XenError:
         with call.store.transaction():
             vbd.VDI, vbd.empty = before, before is None
+        with suppress(XenError):  # it may have been done, and only the answer be lost
+            call.refresh(vbd.VM)
         raise
     call.observer.redefine(vbd.VM)
 

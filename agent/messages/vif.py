@@ -148,10 +148,14 @@ def move(call: Call, self: VIF, network: Network) -> None:
             with acting(call, self.VM):
                 call.domains.plug_vif(self)
     except XenError:
-        with call.store.transaction():
-            self.network = before
+        if not self.currently_attached:  # else it was done, and only the answer was lost
+            with call.store.transaction():
+                self.network = before
+            with suppress(XenError), acting(call, self.VM):  # the first error is the one to tell
+                call.domains.plug_vif(self)
         raise
-    call.observer.redefine(self.VM)
+    finally:
+        call.observer.redefine(self.VM)
 
 
 @message(VIF, role=Role.VM_OPERATOR)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from agent.call import Call
 from agent.classes import VM
 from agent.classes.enums import DomainType, PowerState, VmOperation
@@ -91,15 +93,23 @@ def _dynamic(call: Call, vm: VM, least: int, most: int) -> None:
     before = vm.memory_dynamic_min, vm.memory_dynamic_max
     with call.store.transaction():
         _assign(vm, dynamic_min=least, dynamic_max=most)
-    if vm.power_state in LIVE and most != before[1]:
+    if vm.power_state in LIVE and (most != before[1] or _has(vm) != most):
         try:
             with acting(call, vm):
                 call.domains.set_memory(vm, most)
         except XenError:
-            with call.store.transaction():
-                vm.memory_dynamic_min, vm.memory_dynamic_max = before
+            with suppress(XenError):  # the first error is the one to tell
+                call.refresh(vm)
+            if _has(vm) != most:  # else it was done, and only the answer was lost
+                with call.store.transaction():
+                    vm.memory_dynamic_min, vm.memory_dynamic_max = before
             raise
     call.observer.redefine(vm)
+
+
+def _has(vm: VM) -> int:
+    """The memory that a running machine has, as it was seen last."""
+    return vm.metrics.memory_actual if vm.metrics is not None else 0
 
 
 @message(VM, role=POWER_ADMIN, operation=VmOperation.CHANGING_DYNAMIC_RANGE.value)

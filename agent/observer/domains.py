@@ -49,6 +49,10 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     if vm.foreign != seen.foreign or not _tells_the_same(vm.guest_metrics, seen.guest):
         return True
     live = seen.power_state in LIVE
+    if vm.metrics is not None and live and vm.metrics.started_as != seen.domid:
+        return True  # what is to be kept of its start could not be
+    if vm.started_here and vm.power_state is PowerState.HALTED and not seen.in_transition:
+        return True
     attached = {number_of(vbd.userdevice) for vbd in vm.VBDs if vbd.currently_attached}
     plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
     if live and (
@@ -235,7 +239,8 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
         vbd = known_disks.pop(number_of(disk.target), None)
         if vbd is None and (live or not vm.ours):
             vbd = _adopt_disk(store, vm, disk)
-        elif vbd is not None and not vm.ours and (vbd.VDI.location if vbd.VDI is not None else "") != disk.source:
+        elif vbd is not None and (not vm.ours or (live and disk.cdrom)) and _medium(vbd) != disk.source:
+            # Of a running machine's drive the hypervisor knows best what is in it.
             vbd.VDI = _vdi_at(store, disk) if disk.source else None
             vbd.empty = vbd.VDI is None
         if vbd is not None:
@@ -257,6 +262,10 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
         vif.currently_attached = False
         if not vm.ours:
             store.destroy(vif)
+
+
+def _medium(vbd: VBD) -> str:
+    return vbd.VDI.location if vbd.VDI is not None else ""
 
 
 def _usb_of(vm: VM, seen: SeenDomain) -> frozenset[str]:
