@@ -22,12 +22,13 @@ def plug(call: Call, self: PBD) -> None:
 @message(PBD)
 def unplug(call: Call, self: PBD) -> None:
     """Detach the storage; nothing in it is touched. VDI_IN_USE while a machine has one of its disks."""
-    if not self.currently_attached:
+    if not self.plugged and not self.currently_attached:
         return
     for vdi in self.SR.VDIs:
         if vdi_in_use(vdi):
             raise VdiInUse(vdi, "unplug")
-    call.storage.detach(self)
+    if self.currently_attached:
+        call.storage.detach(self)
     _note(call, self, False)
 
 

@@ -6,6 +6,7 @@ import logging
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
+from contextlib import suppress
 
 from agent.call import Call
 from agent.classes import PBD, SR, Host
@@ -79,15 +80,16 @@ def create(
     """
     sr = SR(type=type, content_type=content_type or "user", name_label=name_label, name_description=name_description)
     sr.shared, sr.sm_config = shared, sm_config
-    call.storage.create(sr, device_config)
     try:
+        call.storage.create(sr, device_config)
         with call.store.transaction():
             call.store.add(sr)
             pbd = PBD(host=host, SR=sr, device_config=device_config)
             pbd.currently_attached = pbd.plugged = True
             call.store.add(pbd)
     except XenError:
-        call.storage.forget(sr)
+        with suppress(XenError):  # the first error is the one to tell
+            call.storage.forget(sr)
         raise
     note_content(call, sr)
     if call.pool.default_SR is None and sr.content_type != "iso":
@@ -156,8 +158,13 @@ def forget(call: Call, sr: SR) -> None:
     """Forget the storage and its disks; nothing in it is touched. SR_HAS_PBD while it is attached."""
     if any(pbd.currently_attached for pbd in sr.PBDs):
         raise SrHasPbd(sr)
-    _leave(call, sr)
+    for vdi in sr.VDIs:
+        if vdi.VBDs:
+            call.store.assert_unreferenced(vdi)
+    # First: an SR that the hypervisor has no definition of can be plugged, or forgotten again; one that it still has
+    # would come back, and not as it was.
     call.storage.forget(sr)
+    _leave(call, sr)
 
 
 @message(SR, operation=StorageOperation.DESTROY.value)
