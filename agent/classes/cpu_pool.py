@@ -46,6 +46,7 @@ class CpuPool(Entity, name="cpu_pool", role=Role.POOL_OPERATOR, creates=True, de
     other_config: Mapping[str, str] = readwrite(
         "notes of clients, which the agent keeps and does not read", default={}, check=checks.modest
     )
+    becomes: str = internal("the name that it is being given in the hypervisor; empty for none", default="")
     made: bool = internal(
         "made or deactivated through the API: it stays while the hypervisor does not have it", default=False
     )

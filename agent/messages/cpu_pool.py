@@ -124,12 +124,12 @@ def set_name_label(call: Call, self: CpuPool, value: str) -> None:
     with call.observer.changing_cpu_pools():
         _require_unique(call, value, self)
         if self.activated:
+            with call.store.transaction():
+                self.becomes = value  # whoever looks next sees which of the names it has
             call.cpu_pools.rename(self.name_label, value)
-        with call.store.transaction():
-            for vm in call.store.all(VM):
-                if vm.pool_name == self.name_label:
-                    vm.pool_name = value
-            self.name_label = value
+        else:
+            with call.store.transaction():
+                cpu_pools.rename(call.store, self, value)
 
 
 # --- what is fixed while the hypervisor has it

@@ -5,7 +5,7 @@ activated, which clients ask for, and the agent at its start.
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from agent.classes import VM, CpuPool, Host
 from agent.classes.enums import PowerState
@@ -25,6 +25,7 @@ def note(store: Store, pools: Sequence[SeenCpuPool]) -> None:
     """Make the pools what was seen. One that clients made stays when the hypervisor has it no more; others go."""
     with store.transaction():
         host = store.only(Host)
+        _end_renaming(store, {pool.name for pool in pools})
         known = {pool.name_label: pool for pool in store.all(CpuPool)}
         of_cpu: dict[int, CpuPool] = {}
         of_machine: dict[str, CpuPool] = {}
@@ -43,6 +44,23 @@ def note(store: Store, pools: Sequence[SeenCpuPool]) -> None:
             pool.activated = False
             if not pool.made:
                 store.destroy(pool)
+
+
+def rename(store: Store, pool: CpuPool, name: str) -> None:
+    """Give the pool another name, by which machines go too. In a transaction."""
+    for vm in store.all(VM):
+        if vm.pool_name == pool.name_label:
+            vm.pool_name = name
+    pool.name_label = name
+
+
+def _end_renaming(store: Store, names: Collection[str]) -> None:
+    """A pool that was being renamed has one of its two names."""
+    for pool in store.all(CpuPool):
+        if pool.becomes:
+            if pool.becomes in names and pool.name_label not in names:
+                rename(store, pool, pool.becomes)
+            pool.becomes = ""
 
 
 def activate(store: Store, port: CpuPools, pool: CpuPool) -> None:
