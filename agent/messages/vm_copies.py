@@ -265,6 +265,7 @@ def provision(call: Call, vm: VM) -> None:
     require(vm, VmOperation.PROVISION)
     was = vm.is_a_template, vm.is_default_template, vm.other_config, vm.ours
     made: list[tuple[VDI, dict[str, str]]] = []
+    begun: set[str] = set()
     try:
         for wanted in _described(call, vm):
             vdi = VDI(
@@ -274,6 +275,7 @@ def provision(call: Call, vm: VM) -> None:
                 name_label=f"{vm.name_label} {wanted['device']}",
                 name_description="made by VM.provision",
             )
+            begun.add(vdi.uuid)
             call.observer.making.add(vdi.uuid)
             with or_undone(call, vdi):
                 note_volume(vdi, call.storage.create_volume(vdi))
@@ -307,7 +309,7 @@ def provision(call: Call, vm: VM) -> None:
         _delete(call, [vdi for vdi, _ in made])
         raise
     finally:
-        call.observer.making.difference_update(vdi.uuid for vdi, _ in made)
+        call.observer.making.difference_update(begun)
     settle(call, *(vdi for vdi, _ in made))
 
 
