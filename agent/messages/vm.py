@@ -102,6 +102,14 @@ def take_out(call: Call, vm: VM) -> None:
     call.store.destroy(vm)
 
 
+def drop_memory(call: Call, snapshot: str) -> None:
+    """Delete the memory of what is no snapshot any more. Where that fails, the next start of the agent does it."""
+    try:
+        call.domains.drop_memory(snapshot)
+    except XenError as error:
+        log.warning("the memory of %s, which is a snapshot no more, cannot be deleted yet: %s", snapshot, error)
+
+
 @message(VM, operation=VmOperation.DESTROY.value)
 def destroy(call: Call, self: VM) -> None:
     """Destroy a halted machine. It fails while a VBD or VIF belongs to it: destroy those first.
@@ -118,7 +126,7 @@ def destroy(call: Call, self: VM) -> None:
             take_out(call, self)
         else:
             call.store.destroy(self)
-    call.domains.drop_memory(self.uuid)
+    drop_memory(call, self.uuid)
 
 
 @message(VM)
@@ -143,7 +151,7 @@ def set_is_a_template(call: Call, self: VM, value: bool) -> None:
         with call.store.transaction():
             _assign(self, was)
         raise
-    call.domains.drop_memory(self.uuid)
+    drop_memory(call, self.uuid)
 
 
 def _assign(vm: VM, values: Mapping[str, Any]) -> None:

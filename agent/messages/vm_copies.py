@@ -150,7 +150,10 @@ def take_with_memory(call: Call, vm: VM, new_name: str, *, scheduled: bool = Fal
     except BaseException:
         call.domains.drop_memory(uuid)
         raise
-    call.domains.settle_memory(uuid)
+    try:
+        call.domains.settle_memory(uuid)
+    except XenError as error:  # it is made all the same; the next start settles it
+        log.warning("%r is made, and cannot be settled yet: %s", made, error)
     return made
 
 

@@ -27,12 +27,13 @@ def standing_still(call: Call, vm: VM) -> Iterator[None]:
         yield
         return
     with _to_go_on(call, vm):
-        with acting(call, vm):
-            call.domains.pause(vm)
         try:
+            with acting(call, vm):
+                call.domains.pause(vm)
             yield
         except BaseException:
             with suppress(XenError):  # the first error is the one to tell
+                call.refresh(vm)  # where an answer was lost, nobody knows yet that it stands still
                 _go_on(call, vm)
             raise
         _go_on(call, vm)
@@ -55,6 +56,8 @@ def asleep(call: Call, vm: VM, snapshot: str) -> Iterator[None]:
             with acting(call, vm):
                 call.domains.save_memory(vm, snapshot)
         except XenError as error:
+            with suppress(XenError):  # where an answer was lost, nobody knows yet that it was saved
+                call.refresh(vm)
             if vm.power_state is PowerState.SUSPENDED:
                 _wake(call, vm)
             log.warning("%r cannot be saved for a snapshot with memory: %s", vm, error)
