@@ -286,6 +286,8 @@ class Observer:
         seen = {domain.uuid: domain for domain in self._machine.domains.list()}
         if not self._sweeper.is_alive():
             domains.note_all(self._store, self.host, list(seen.values()), rapid_seconds=self._guests.rapid_seconds)
+            for vm in domains.behind(self._store, seen):
+                self.redefine(vm)
         for uuid, domain in seen.items():
             if domains.differs(self._store, domain):
                 self._apart(uuid)

@@ -7,7 +7,7 @@ and never changed through the API the configuration follows the hypervisor's too
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 SLICE = 50
 """Domains noted in one transaction at the start."""
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
+COMPARED = frozenset({"name_label", "VCPUs_max", "VCPUs_at_startup", "memory_static_max", "PV_args"})
+"""What a definition says of a machine in the words of its fields."""
 
 
 def differs(store: Store, seen: SeenDomain) -> bool:
@@ -74,6 +76,27 @@ def differs(store: Store, seen: SeenDomain) -> bool:
         or {vif.MAC for vif in vm.VIFs} != {nic.MAC for nic in seen.nics}
         or given != set(seen.pci)
     )
+
+
+def behind(store: Store, seen: Mapping[str, SeenDomain]) -> list[VM]:
+    """Our machines that are off, and whose definition does not say what their fields do: an earlier run of the agent
+    ended before it could follow. What cannot be told from a definition for certain is not compared.
+    """
+    found = []
+    for vm in store.all(VM):
+        domain = seen.get(vm.uuid)
+        if domain is None or not vm.ours or vm.is_control_domain or domain.power_state is not PowerState.HALTED:
+            continue
+        said = {name: value for name, value in _settings(domain).items() if name in COMPARED}
+        media = {(number_of(vbd.userdevice), _medium(vbd)) for vbd in vm.VBDs}
+        cards = {(vif.MAC.lower(), vif.network.bridge) for vif in vm.VIFs}
+        if (
+            any(vm.__dict__[name] != value for name, value in said.items())
+            or media != {(number_of(disk.target), disk.source) for disk in domain.disks}
+            or cards != {(nic.MAC.lower(), nic.bridge) for nic in domain.nics}
+        ):
+            found.append(vm)
+    return found
 
 
 def note(
