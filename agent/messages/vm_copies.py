@@ -384,7 +384,7 @@ def _disks(
                 copied.append(Copied(vbd, made))
                 done += vdi.virtual_size
         yield copied
-        call.storage.settle(*(disk.vdi for disk in copied if disk.vdi is not None))
+        settle(call, *(disk.vdi for disk in copied if disk.vdi is not None))
     except BaseException:
         _delete(call, [disk.vdi for disk in copied if disk.vdi is not None])
         raise

@@ -366,3 +366,12 @@ def test_a_described_disk_in_no_storage_is_refused(web: Web) -> None:
         f'<provision><disk device="5" size="{GIB}" sr="gone"/></provision>',
     )
     assert web.door.refused("VM.provision", web.vm) == ["VM_REQUIRES_SR", web.vm.ref, "gone"]
+
+
+@pytest.mark.fault("F1")
+def test_a_clone_is_kept_though_its_storage_cannot_be_told_so(web: Web, machine: FakeMachine) -> None:
+    failing(machine.storage, "settle")
+    made = clone(web)
+    twins = [vbd.VDI.location for vbd in made.VBDs if vbd.VDI is not None]
+    assert len(twins) == 2
+    assert machine.storage.volumes[LOCAL].keys() > set(twins)
