@@ -55,7 +55,7 @@ def differs(store: Store, seen: SeenDomain) -> bool:
         return True  # what is to be kept of its start could not be
     if vm.started_here and vm.power_state is PowerState.HALTED and not seen.in_transition:
         return True
-    attached = {number_of(vbd.userdevice) for vbd in vm.VBDs if vbd.currently_attached}
+    attached = {number_of(vbd.userdevice): vbd.device for vbd in vm.VBDs if vbd.currently_attached}
     plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
     if live and (
         attached != {number_of(disk.target) for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}
