@@ -48,7 +48,9 @@ class VMMetrics(Entity, name="VM_metrics", role=Role.VM_ADMIN, measured=True):
     numa_optimised: bool = constructor("always false: the agent does not look where memory lies", default=False)
     numa_nodes: int = constructor("always 0: the agent does not look where memory lies", default=0)
     numa_node_memory: Mapping[int, int] = runtime("always empty: the agent does not look where memory lies", default={})
-    started_as: int = internal("number of the domain that start_time is of", default=-1)
+    started_as: int = internal(
+        "number of the domain that start_time is of; its complement once a client has asked for another", default=-1
+    )
     rapid_restarts: int = internal(
         "how often in a row it has come back as another domain, unasked and soon after its start", default=0
     )

@@ -34,7 +34,7 @@ from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.messages.xs_policy import require_module
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
-from agent.observer import cpu_pools
+from agent.observer import cpu_pools, loops
 from agent.observer.domains import make_parts
 from agent.roles import Role
 
@@ -191,11 +191,17 @@ def _note_ours(call: Call, vm: VM) -> None:
     """Note that it is the agent that starts it. Before, for whoever ends the agent in between: a look at what is off
     takes it back.
     """
+    _note(call, vm, started_here=True)
+
+
+def _note(call: Call, vm: VM, *, started_here: bool) -> None:
+    """Note that a client asks for a start; where the journal cannot take it, it is done all the same."""
     try:
         with call.store.transaction():
-            vm.started_here = True
+            vm.started_here = started_here
+            loops.note_asked(vm)
     except InternalError as error:
-        log.warning("that the agent started %r cannot be kept now: %s", vm, error)
+        log.warning("that a client asked for a start of %r cannot be kept now: %s", vm, error)
 
 
 def _require_startable(call: Call, vm: VM, operation: VmOperation) -> None:
@@ -303,6 +309,7 @@ def clean_reboot(call: Call, vm: VM) -> None:
     require(vm, VmOperation.CLEAN_REBOOT)
     before = vm.domid
     with acting(call, vm):
+        _note(call, vm, started_here=vm.started_here)
         call.domains.reboot(vm)
         _await(call, vm, lambda: vm.power_state is PowerState.RUNNING and vm.domid != before, "rebooted", CLEAN_SECONDS)
 
@@ -401,6 +408,8 @@ def send_trigger(call: Call, vm: VM, trigger: str) -> None:
     """
     require(vm, VmOperation.SEND_TRIGGER)
     with acting(call, vm):
+        if trigger == "reset":
+            _note(call, vm, started_here=vm.started_here)
         call.domains.send_trigger(vm, trigger)
 
 

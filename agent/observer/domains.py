@@ -51,7 +51,7 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     if vm.foreign != seen.foreign or not _tells_the_same(vm.guest_metrics, seen.guest):
         return True
     live = seen.power_state in LIVE
-    if vm.metrics is not None and live and vm.metrics.started_as != seen.domid:
+    if vm.metrics is not None and live and not loops.is_noted(vm.metrics, seen.domid):
         return True  # what is to be kept of its start could not be
     if vm.started_here and vm.power_state is PowerState.HALTED and not seen.in_transition:
         return True
@@ -161,7 +161,7 @@ def _keep(store: Store, vm: VM, seen: SeenDomain | None, rapid_seconds: int) -> 
             for vbd in vm.VBDs:
                 vbd.device = targets.get(number_of(vbd.userdevice), vbd.device)
             metrics = vm.metrics
-            if metrics is not None and metrics.started_as != seen.domid:
+            if metrics is not None and not loops.is_noted(metrics, seen.domid):
                 loops.note_start(vm, metrics, seen.domid, rapid_seconds)
     except InternalError as error:
         log.warning("when %r was started or ended cannot be kept now: %s", vm, error)

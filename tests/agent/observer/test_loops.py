@@ -10,7 +10,7 @@ import pytest
 
 from agent.classes import VM
 from agent.classes.enums import PowerState
-from agent.errors import OperationNotAllowed
+from agent.errors import InternalError, OperationNotAllowed
 from tests.door import Door
 from tests.fake_machine import FakeMachine
 
@@ -170,3 +170,23 @@ def test_a_crash_that_ends_a_machine_is_told(door: Door, machine: FakeMachine, v
     door.idle()
     assert vm.power_state is HALTED
     assert told_of(door, vm) == [("VM_CRASHED", "web has crashed.")]
+
+
+@pytest.mark.parametrize(("verb", "call"), [("hard_reboot", "start"), ("resume", "resume")], ids=["reboot", "resume"])
+def test_what_a_client_asked_for_is_not_counted_whenever_it_is_seen(
+    door: Door, machine: FakeMachine, vm: VM, verb: str, call: str
+) -> None:
+    if verb == "resume":
+        door("VM.suspend", vm)
+    # The verb is cut off before it can look at what it did, as by a kill.
+    machine.domains.plan[call] = lambda: machine.domains.fail("look", InternalError("gone"))
+    params = (False, False) if verb == "resume" else ()
+    door.refused(f"VM.{verb}", vm, *params)
+    machine.domains.plan.clear()
+    machine.domains.changed(vm.uuid)
+    door.idle()
+    assert vm.power_state is RUNNING
+    assert vm.metrics is not None
+    assert vm.metrics.rapid_restarts == 0
+    come_back(door, machine, vm)
+    assert vm.metrics.rapid_restarts == 1
