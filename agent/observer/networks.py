@@ -64,7 +64,8 @@ def _make(machine: Machine, pif: PIF, seen: Sequence[SeenInterface]) -> str:
         return machine.networks.create_vlan(pif.trunk, pif.VLAN, pif.network.bridge)
     for bond in pif.bond_master_of:
         MAC = "" if bond.auto_update_mac else pif.MAC
-        cards = [card.device for card in bond.slaves]
+        # The bond has the address of its first card.
+        cards = [card.device for card in sorted(bond.slaves, key=lambda card: (card.MAC != pif.MAC, card.device))]
         if not pif.device and (made := bond_of(seen, cards)):
             return made
         wanted = WantedBond(cards, bond.mode, bond.properties, MAC, pif.network.bridge)
