@@ -523,8 +523,8 @@ class Domains(Protocol):
         """Undo or finish what an earlier run left half done; `find` knows machines by uuid. Returns the uuids of the
         snapshots that have a memory.
 
-        A machine that was saved for a snapshot which never came to be goes on; one that was being reverted has its
-        memory if it has the disks that go with it.
+        A machine that was saved for a snapshot which never came to be goes on if it is `held_still`; one that was
+        being reverted has its memory if it has the disks that go with it.
         """
 
     def plug_vbd(self, vbd: VBD) -> None:

@@ -499,7 +499,7 @@ class LibvirtDomains:
             vm = find(machine)
             with translated(vm, connection=self._connection):
                 state = self._state(self._find(self._connection.handle, machine))
-            if vm is not None and state is PowerState.SUSPENDED:
+            if vm is not None and vm.held_still and state is PowerState.SUSPENDED:
                 log.warning("%r was saved for a snapshot when the agent ended: it goes on", vm)
                 self.resume(vm, False)
             self._memories.settle(snapshot)

@@ -98,6 +98,8 @@ def test_a_memory_that_does_not_go_with_the_disks_is_refused(bench: Bench) -> No
 
 def test_a_machine_that_was_saved_when_the_agent_ended_goes_on(bench: Bench) -> None:
     vm, vbd = running(bench)
+    with bench.machines._store.transaction():
+        vm.held_still = True
     bench.domains.save_memory(vm, SNAPSHOT)
     assert bench.domains.recover_memories(known(vm)) == set()
     assert bench.see(vm).power_state is PowerState.RUNNING
@@ -112,6 +114,13 @@ def test_a_machine_that_was_suspended_since_stays_so(bench: Bench) -> None:
     bench.domains.settle_memory(SNAPSHOT)
     taken = snapshot_of(bench, vm)
     assert bench.domains.recover_memories(known(vm, taken)) == {SNAPSHOT}
+    assert bench.see(vm).power_state is PowerState.SUSPENDED
+
+
+def test_a_machine_that_a_client_suspended_stays_so_whatever_note_is_left(bench: Bench) -> None:
+    vm, _ = running(bench)
+    bench.domains.save_memory(vm, SNAPSHOT)
+    assert bench.domains.recover_memories(known(vm)) == set()
     assert bench.see(vm).power_state is PowerState.SUSPENDED
 
 
