@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -301,7 +302,7 @@ def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     house.every(LOOK_SECONDS, "the numbers", lambda: site.archives.tick(site.store, site.machine.meters))
     house.every(SWEEP_SECONDS, "numbers of what is gone", lambda: site.archives.forget_missing(site.store))
     house.every(LOOK_SECONDS, "machines that start with the host", Boot(site).sweep)
-    house.every(LOOK_SECONDS, "machines left standing still", partial(vm_stillness.recover, site))
+    house.every(LOOK_SECONDS, "machines left standing still", partial(vm_stillness.recover, site, Counter()))
     house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(COPY_SECONDS, "the daily copy of the state", lambda: archive.daily(reload.settings, datetime.now(UTC)))

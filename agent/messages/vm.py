@@ -199,6 +199,7 @@ def _note(call: Call, vm: VM, *, started_here: bool) -> None:
     try:
         with call.store.transaction():
             vm.started_here = started_here
+            vm.held_still = False
             loops.note_asked(vm)
     except InternalError as error:
         log.warning("that a client asked for a start of %r cannot be kept now: %s", vm, error)

@@ -130,7 +130,8 @@ def checkpoint(call: Call, vm: VM, new_name: str) -> VM:
 
     It is suspended for as long as that takes, and goes on. A revert to the snapshot ends suspended, and resume lets it
     go on from then. VM_CHECKPOINT_SUSPEND_FAILED where it cannot be saved; VM_CHECKPOINT_RESUME_FAILED where it does
-    not go on, and then it is suspended, with nothing lost and no snapshot. VM_HAS_VUSBS.
+    not go on, and then it is suspended, with nothing lost and no snapshot, and the agent tries again for a while.
+    VM_HAS_VUSBS.
     """
     require(vm, VmOperation.CHECKPOINT)
     return take_with_memory(call, vm, new_name)

@@ -5,6 +5,7 @@ whatever becomes of the copy, and of the agent: which are to go on is in the jou
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,6 +19,8 @@ from agent.messages.vif import acting
 
 log = logging.getLogger(__name__)
 NAME = "VM.snapshot"
+TRIES = 30
+"""How often in all a machine is let go on that does not."""
 
 
 @contextmanager
@@ -84,43 +87,53 @@ def _wake(call: Call, vm: VM) -> None:
 
 @contextmanager
 def _to_go_on(call: Call, vm: VM) -> Iterator[None]:
-    """The journal says meanwhile that the machine is to go on. Once that was tried, it is for people to see to it."""
+    """The journal says meanwhile that the machine is to go on; and afterwards where it does not, for `recover`."""
     with call.store.transaction():
         vm.held_still = True
     try:
         yield
     finally:
         with call.store.transaction(wait=False):
-            if call.store.is_live(vm):
+            if call.store.is_live(vm) and vm.power_state in (PowerState.RUNNING, PowerState.HALTED):
                 vm.held_still = False
 
 
 # --- by the clock
 
 
-def recover(site: Site) -> None:
-    """Let machines go on that an agent before this one, which was killed, left standing still.
+def recover(site: Site, failed: Counter[str] | None = None) -> None:
+    """Let machines go on that were left standing still: by an agent that was killed, or since they could not go on.
 
-    The first XenError of one that does not; the next call tries again.
+    The first XenError of one that does not; the next call tries again. `failed` has how often each failed: one that did
+    `TRIES` times is left to people.
     """
+    failed = Counter() if failed is None else failed
     metrics = site.observer.host.metrics
     if metrics is None or not metrics.live:
         return
     left = [vm for vm in site.store.all(VM) if vm.held_still and not vm.current_operations]
-    for future in [site.lanes.submit(vm.ref, partial(_recover, site, vm)) for vm in left]:
+    for future in [site.lanes.submit(vm.ref, partial(_recover, site, vm, failed)) for vm in left]:
         future.result()
 
 
-def _recover(site: Site, vm: VM) -> None:
+def _recover(site: Site, vm: VM, failed: Counter[str]) -> None:
     """In the machine's lane: whoever holds it is done when this begins."""
     if not site.store.is_live(vm) or not vm.held_still:
         return
-    with own_task(site, NAME) as task:
-        call = Call(site, task=task)
-        call.refresh(vm)
-        before = vm.power_state
-        _go_on(call, vm)
-        _wake(call, vm)
-    log.warning("%r was %s for a snapshot when the agent was killed; it goes on", vm, before.lower())
+    try:
+        with own_task(site, NAME) as task:
+            call = Call(site, task=task)
+            call.refresh(vm)
+            before = vm.power_state
+            _go_on(call, vm)
+            _wake(call, vm)
+    except XenError:
+        failed[vm.uuid] += 1
+        if failed[vm.uuid] < TRIES:
+            raise
+        log.error("%r is %s since its snapshot, and does not go on: see to it", vm, vm.power_state.lower())
+    else:
+        log.warning("%r was left %s by a snapshot; it goes on", vm, before.lower())
+    del failed[vm.uuid]
     with site.store.transaction():
         vm.held_still = False

@@ -26,7 +26,7 @@ from agent.classes import (
     VMMetrics,
 )
 from agent.classes.devices import number_of
-from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType
+from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType, VmOperation
 from agent.errors import InternalError
 from agent.observer import consoles, loops, usb
 from agent.observer.devices import ppci_at
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 SLICE = 50
 """Domains noted in one transaction at the start."""
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
+COPYING = frozenset({VmOperation.SNAPSHOT, VmOperation.CHECKPOINT})
 COMPARED = frozenset({"name_label", "VCPUs_max", "VCPUs_at_startup", "memory_static_max", "PV_args"})
 """What a definition says of a machine in the words of its fields."""
 
@@ -58,7 +59,8 @@ def differs(store: Store, seen: SeenDomain) -> bool:
     attached = {number_of(vbd.userdevice): vbd.device for vbd in vm.VBDs if vbd.currently_attached}
     plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
     if live and (
-        attached != {number_of(disk.target) for disk in seen.disks} or plugged != {nic.MAC.lower() for nic in seen.nics}
+        attached != {number_of(disk.target): disk.target for disk in seen.disks}
+        or plugged != {nic.MAC.lower() for nic in seen.nics}
     ):
         return True
     if {vusb.device for vusb in vm.VUSBs if vusb.currently_attached} != _usb_of(vm, seen):
@@ -147,12 +149,16 @@ def _tell(store: Store, vm: VM, was: PowerState, domid_before: int) -> None:
 
 def _keep(store: Store, vm: VM, seen: SeenDomain | None, rapid_seconds: int) -> None:
     """What the journal keeps of a machine: when and how often it was started, the names that its disks run under, and
-    once it is off, that nobody started it.
+    once it is off, that nobody started it; and that it goes on, where it stood still for a snapshot that has ended.
 
     A journal that cannot be written now does not keep the machine's state from being shown; the next look tries again.
     """
     try:
         with store.transaction():
+            if vm.power_state in (PowerState.RUNNING, PowerState.HALTED) and not COPYING.intersection(
+                vm.current_operations.values()
+            ):
+                vm.held_still = False
             if seen is None or seen.power_state not in LIVE:
                 if vm.power_state is PowerState.HALTED and not (seen is not None and seen.in_transition):
                     vm.started_here = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from agent.classes import VM
 from agent.classes.enums import PowerState
+from agent.errors import InternalError, XenError
 from agent.messages import vm_stillness
 from tests.agent.messages.test_schedules import disk
 from tests.door import Block, Door
@@ -73,3 +75,54 @@ def test_a_snapshot_under_way_is_left_to_whoever_takes_it(door: Door, machine: F
     block.release()
     taken.result(30)
     assert (vm.power_state, vm.held_still) == (PowerState.RUNNING, False)
+
+
+# --- machines that do not go on
+
+
+LEFT = [("snapshot", "unpause", PowerState.PAUSED), ("checkpoint", "resume", PowerState.SUSPENDED)]
+
+
+@pytest.mark.parametrize(("verb", "call", "state"), LEFT, ids=["snapshot", "checkpoint"])
+def test_a_machine_that_does_not_go_on_after_a_snapshot_does_when_it_can(
+    door: Door, machine: FakeMachine, verb: str, call: str, state: PowerState
+) -> None:
+    vm = running(door)
+    machine.domains.fail(call, InternalError("not now"))
+    door.refused(f"VM.{verb}", vm, "kept")
+    assert (vm.power_state, vm.held_still) == (state, True)
+    with pytest.raises(XenError):
+        vm_stillness.recover(door.site)
+    assert vm.held_still
+    del machine.domains.plan[call]
+    vm_stillness.recover(door.site)
+    assert (vm.power_state, vm.held_still) == (PowerState.RUNNING, False)
+
+
+def test_one_that_never_goes_on_is_left_to_people(door: Door, machine: FakeMachine) -> None:
+    vm = running(door)
+    machine.domains.fail("unpause", InternalError("never"))
+    door.refused("VM.snapshot", vm, "kept")
+    failed = Counter[str]()
+    for _ in range(vm_stillness.TRIES - 1):
+        with pytest.raises(XenError):
+            vm_stillness.recover(door.site, failed)
+    vm_stillness.recover(door.site, failed)
+    assert (vm.power_state, vm.held_still, +failed) == (PowerState.PAUSED, False, Counter())
+
+
+@pytest.mark.parametrize(("verb", "call", "state"), LEFT, ids=["snapshot", "checkpoint"])
+def test_what_a_client_did_with_it_since_stays(
+    door: Door, machine: FakeMachine, verb: str, call: str, state: PowerState
+) -> None:
+    vm = running(door)
+    machine.domains.fail(call, InternalError("not now"))
+    door.refused(f"VM.{verb}", vm, "kept")
+    del machine.domains.plan[call]
+    if state is PowerState.PAUSED:
+        door("VM.unpause", vm)
+        door("VM.pause", vm)
+    else:
+        door("VM.resume", vm, True, False)
+    vm_stillness.recover(door.site)
+    assert (vm.power_state, vm.held_still) == (PowerState.PAUSED, False)
