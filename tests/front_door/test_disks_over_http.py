@@ -69,7 +69,7 @@ def test_a_raw_disk_comes_back_as_it_was_sent(web: Web) -> None:
     assert (back.status, back.body) == (200, CONTENT)
     assert back.headers["Content-Type"] == "application/octet-stream"
     assert web.api.VDI.get_uuid(vdi) in back.headers["Content-Disposition"]
-    assert web.api.task.get_status(back.headers["Task-Id"]) == "success"
+    assert web.ended(back.headers["Task-Id"])["status"] == "success"
     assert web.get(EXPORT + "/", vdi=web.api.VDI.get_uuid(vdi)).body == CONTENT
 
 

@@ -36,14 +36,14 @@ class InstalledAgent:
     url: str
 
     @contextmanager
-    def session(self) -> Iterator[XenAPI.Session]:
-        """A session of the pool admin, with the stock client."""
+    def session(self, user: str = USER, password: str = PASSWORD) -> Iterator[XenAPI.Session]:
+        """A session with the stock client, of the pool admin if nobody else is named."""
         session = XenAPI.Session(self.url, ignore_ssl=True)
-        session.xenapi.login_with_password(USER, PASSWORD)
         try:
+            session.xenapi.login_with_password(user, password)
             yield session
-        finally:
             session.xenapi.session.logout()
+        finally:
             session._ServerProxy__close()  # its connection; the name is Python's for ServerProxy's private method
 
     @contextmanager
