@@ -16,6 +16,7 @@ from agent.classes.enums import PowerState
 from agent.errors import VMCheckpointResumeFailed, VMCheckpointSuspendFailed, XenError
 from agent.messages.operations import own_task
 from agent.messages.vif import acting
+from agent.observer import loops
 
 log = logging.getLogger(__name__)
 NAME = "VM.snapshot"
@@ -54,7 +55,7 @@ def asleep(call: Call, vm: VM, snapshot: str) -> Iterator[None]:
 
     VM_CHECKPOINT_SUSPEND_FAILED where it cannot be saved; VM_CHECKPOINT_RESUME_FAILED where it does not go on.
     """
-    with _to_go_on(call, vm):
+    with _to_go_on(call, vm, anew=True):
         try:
             with acting(call, vm):
                 call.domains.save_memory(vm, snapshot)
@@ -86,10 +87,14 @@ def _wake(call: Call, vm: VM) -> None:
 
 
 @contextmanager
-def _to_go_on(call: Call, vm: VM) -> Iterator[None]:
-    """The journal says meanwhile that the machine is to go on; and afterwards where it does not, for `recover`."""
+def _to_go_on(call: Call, vm: VM, *, anew: bool = False) -> Iterator[None]:
+    """The journal says meanwhile that the machine is to go on, `anew` as another domain; and afterwards where it does
+    not, for `recover`.
+    """
     with call.store.transaction():
         vm.held_still = True
+        if anew:
+            loops.note_asked(vm)
     try:
         yield
     finally:
