@@ -4,6 +4,7 @@ end.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,10 @@ TRIED = pytest.StashKey[dict[str, tuple[int, int, int]]]()
 """How many threats and faults have tests, of how many, and how many docs/security.md explains instead."""
 
 
+WALKED = pytest.StashKey[Counter[str]]()
+"""How many verbs were walked by faults, and how many of their steps met each."""
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say how much of both references is served, and how many threats and faults are tried."""
     for what, key in (("XenAPI 1.0", COUNTS), ("xapi 2.23", COUNTS_OF_XAPI)):
@@ -37,6 +42,10 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             f"{kind}s: {n} of {there} tested, {explained} explained" for kind, (n, there, explained) in tried.items()
         )
         terminalreporter.write_line("; ".join(told))
+    walked = terminalreporter.config.stash.get(WALKED, Counter())
+    if walked:
+        faults = ", ".join(f"{walked[fault]:,} {fault}" for fault in ("killed", "failed", "held up"))
+        terminalreporter.write_line(f"walked: {walked['verbs']:,} verbs, at {walked['steps']:,} steps: {faults}")
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,13 @@ class Door:
     """One agent on the given ports. Values are given and come back as the agent keeps them, objects by reference."""
 
     def __init__(
-        self, machine: Machine, state: Path | None, *, cascade: bool = False, users: Path | None = None
+        self,
+        machine: Machine,
+        state: Path | None,
+        *,
+        cascade: bool = False,
+        users: Path | None = None,
+        roles: bool = True,
     ) -> None:
         api = sealed()
         self.store = Store(api.classes, Journal(state), cascade=cascade)
@@ -85,7 +91,8 @@ class Door:
         guests = Guests()
         self.observer = Observer(self.store, machine, self.lanes, guests, sweep_seconds=3600.0)
         self.observer.start()
-        tell_roles(self.store, api)
+        if roles:
+            tell_roles(self.store, api)
         self.sessions = Sessions(self.store)
         self.site = Site(
             api,
