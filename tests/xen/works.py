@@ -46,7 +46,6 @@ OPERATIONS: Mapping[str, Mapping[str, str]] = {
 }
 
 NOT_SEEN: Collection[str] = (
-    "console text",
     "crash: destroy",
     "crash: preserve",
     "crash: coredump, then destroy or restart",
