@@ -53,7 +53,8 @@ def test_the_service_tells_its_state_and_is_begun_anew_on_failure() -> None:
     assert int(settings["WatchdogSec"][0]) > 0
     assert settings["Restart"] == ["on-failure"]
     assert settings["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
-    # lvm2 calls modprobe, which finds no modules where ProtectKernelModules hides them.
+    # lvm2 writes there before each change, and calls modprobe, which finds no modules behind ProtectKernelModules.
+    assert settings["ReadWritePaths"] == ["-/etc/lvm"]
     assert settings["ExecStartPre"] == ["+-modprobe -aq dm-snapshot dm-thin-pool"]
 
 
