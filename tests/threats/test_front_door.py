@@ -6,7 +6,6 @@ import http.client
 import json
 import uuid
 import xmlrpc.client
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,6 @@ OPEN = {"/blob"}
 REACHES_OUT = {"host.bugreport_upload"}
 """Messages that have the agent itself connect to an address which a client names."""
 METHODS = {"/console": "CONNECT", "/import": "PUT", "/import_raw_vdi": "PUT"}
-
-
-@pytest.fixture
-def served(door: Door, tmp_path: Path) -> Iterator[Served]:
-    """The front door, with all that is served beside calls."""
-    made = Served(door, tmp_path)
-    made.open()
-    yield made
-    made.close()
 
 
 def url(served: Served) -> str:

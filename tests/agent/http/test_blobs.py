@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from tests.door import Door
 from tests.fake_machine import FakeMachine
 
 DATA = bytes(range(256)) * 5000
-
-
-@pytest.fixture
-def served(door: Door, tmp_path: Path) -> Iterator[Served]:
-    made = Served(door, tmp_path)
-    made.open()
-    yield made
-    made.close()
 
 
 def files(served: Served) -> list[str]:

@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -63,14 +62,6 @@ def screen() -> Iterator[Screen]:
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ends are noticed soon."""
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
-
-
-@pytest.fixture
-def served(door: Door, tmp_path: Path) -> Iterator[Served]:
-    made = Served(door, tmp_path)
-    made.open()
-    yield made
-    made.close()
 
 
 @pytest.fixture

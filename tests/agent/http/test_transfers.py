@@ -6,8 +6,7 @@ import io
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,18 +17,10 @@ from agent.http import transfers as module
 from agent.http import xva
 from agent.http.transfers import status_of
 from tests.agent.http.served import SIZE, Served
-from tests.door import WAIT_SECONDS, Door, eventually
+from tests.door import WAIT_SECONDS, eventually
 from tests.fake_machine import FakeMachine
 
 CONTENT = b"x" * SIZE
-
-
-@pytest.fixture
-def served(door: Door, tmp_path: Path) -> Iterator[Served]:
-    made = Served(door, tmp_path)
-    made.open()
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(

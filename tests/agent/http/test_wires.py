@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,17 +15,8 @@ from agent.http import wires
 from agent.http.streams import Download, Upload
 from agent.http.wires import Wire
 from tests.agent.http.served import SIZE, Served
-from tests.door import Door
 
 EARLY = VdiIoError("early")
-
-
-@pytest.fixture
-def served(door: Door, tmp_path: Path) -> Iterator[Served]:
-    made = Served(door, tmp_path)
-    made.open()
-    yield made
-    made.close()
 
 
 @pytest.fixture
