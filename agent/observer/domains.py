@@ -40,8 +40,13 @@ SLICE = 50
 """Domains noted in one transaction at the start."""
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
 COPYING = frozenset({VmOperation.SNAPSHOT, VmOperation.CHECKPOINT})
-COMPARED = frozenset({"name_label", "VCPUs_max", "VCPUs_at_startup", "memory_static_max", "PV_args"})
-"""What a definition says of a machine in the words of its fields."""
+COMPARED = frozenset(
+    {"name_label", "name_description", "domain_type", "VCPUs_max", "VCPUs_at_startup", "memory_static_max", "PV_args"}
+    | {"HVM_boot_policy", "actions_after_shutdown", "actions_after_reboot", "actions_after_crash"}
+)
+"""What a definition says of a machine in the words of its fields. One that has other words for it (an action that Xen
+does not know) is written once more at each start, to no harm.
+"""
 
 
 def differs(store: Store, seen: SeenDomain) -> bool:

@@ -15,7 +15,7 @@ from tests.door import sealed
 from tests.faults.walk import hosts as h
 from tests.faults.walk.hosts import MIB, NULL
 from tests.faults.walk.uploads import exported, put, raw
-from tests.faults.walk.walk import Stage, Verb
+from tests.faults.walk.walk import ALL, Stage, Verb
 
 NEXT_START = "a device that the machine has from its next start on, as a halted one has it from creation"
 BASE = "a disk that is laid over a base of its own, which the next clone of it makes use of"
@@ -242,8 +242,11 @@ SUBJECTS: Mapping[str, Callable[[Stage], Entity]] = {
 """Objects of classes whose fields clients change."""
 THERE = {"host", "pool", "PIF", "PUSB", "cpu_pool"}
 """Of these there are so many on a host, and no more are made."""
-DERIVED_EACH = 2
+DERIVED_EACH = 10_000 if ALL else 2
 """How many of the setters, adders and removers that follow from a class's fields are walked: they are alike."""
+
+AT_A_START = {"cpu_pool.set_auto_power_on": "the pool, which is activated, as is asked for, when an agent starts"}
+"""What the next agent does because it was asked for."""
 
 
 def stored(class_name: str) -> Iterator[Verb]:
@@ -257,7 +260,8 @@ def stored(class_name: str) -> Iterator[Verb]:
             left[prefix] -= 1
             if left[prefix] < 0:
                 continue
-        yield Verb(message.full_name, maker(message), derived=True, fresh=class_name in THERE)
+        leaves = AT_A_START.get(message.full_name, "")
+        yield Verb(message.full_name, maker(message), derived=True, fresh=class_name in THERE, leaves=leaves)
 
 
 def maker(message: Message) -> Callable[[Stage], tuple[Any, ...]]:
