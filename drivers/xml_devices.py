@@ -14,6 +14,7 @@ from lxml import etree
 
 from agent.classes import DPCI, VBD, VIF, VM, VUSB
 from agent.classes.enums import DomainType, VbdMode, VbdType, VifLockingMode
+from agent.classes.lifecycle import is_hvm, kind_of
 from agent.errors import DeviceAlreadyExists, InvalidDevice, MacInvalid, ValueNotSupported
 from drivers.text import cleaned
 from drivers.tree import child, drop, set_attribute
@@ -48,16 +49,10 @@ _MOST_KBPS = 80_000_000
 
 
 def domain_type_of(vm: VM) -> DomainType:
-    """How the machine is virtualised: its domain_type, else by the old rule, HVM if it has a boot policy."""
+    """How the machine is to be virtualised. VALUE_NOT_SUPPORTED for what libvirt's Xen driver has no word for."""
     if vm.domain_type is DomainType.PV_IN_PVH:
         raise ValueNotSupported("domain_type", vm.domain_type, "libvirt's Xen driver has no PV shim; use pvh or pv")
-    if vm.domain_type is DomainType.UNSPECIFIED:
-        return DomainType.HVM if vm.HVM_boot_policy else DomainType.PV
-    return vm.domain_type
-
-
-def _is_hvm(vm: VM) -> bool:
-    return domain_type_of(vm) is DomainType.HVM
+    return kind_of(vm)
 
 
 def _letters(index: int) -> str:
@@ -87,7 +82,7 @@ def device_name(vbd: VBD) -> str:
     known = _TARGET.fullmatch(vbd.device)
     if known and _index(known[3]) == index:
         return known[1]
-    if vbd.type is VbdType.CD and _is_hvm(vbd.VM):
+    if vbd.type is VbdType.CD and is_hvm(vbd.VM):
         if index >= _MOST_IDE_DRIVES:
             raise InvalidDevice(wanted)
         return f"hd{_letters(index)}"
@@ -139,7 +134,7 @@ def _fill(disk: etree._Element, source: str, form: str) -> None:
 
 def is_absent(vbd: VBD) -> bool:
     """Whether it is a CD drive that is there only while it has a medium: guests that are not HVM have no drives."""
-    return vbd.type is VbdType.CD and vbd.VDI is None and not _is_hvm(vbd.VM)
+    return vbd.type is VbdType.CD and vbd.VDI is None and not is_hvm(vbd.VM)
 
 
 def disk_element(vbd: VBD) -> etree._Element:
@@ -149,7 +144,7 @@ def disk_element(vbd: VBD) -> etree._Element:
     if bus is None:
         raise InvalidDevice(target)
     source, form = _medium(vbd)
-    drive = vbd.type is VbdType.CD and _is_hvm(vbd.VM)
+    drive = vbd.type is VbdType.CD and is_hvm(vbd.VM)
     if not source and not drive:
         raise ValueNotSupported("VDI", vbd.VDI or "OpaqueRef:NULL", "only the CD drive of an HVM guest can be empty")
     disk = etree.Element("disk", type="file", device="cdrom" if drive else "disk")
@@ -232,7 +227,7 @@ def _bridge(vif: VIF) -> str:
 
 
 def _model(vif: VIF) -> str:
-    model = vif.VM.platform.get("nic_type", "") if _is_hvm(vif.VM) else ""
+    model = vif.VM.platform.get("nic_type", "") if is_hvm(vif.VM) else ""
     if model and model not in _NIC_TYPES:
         raise ValueNotSupported("platform:nic_type", model, f"it is one of {', '.join(_NIC_TYPES)}")
     return model

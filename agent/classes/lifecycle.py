@@ -135,9 +135,18 @@ def _of_kind(vm: m.VM) -> frozenset[VmOperation]:
     return OF_MACHINES
 
 
+def kind_of(vm: m.VM) -> DomainType:
+    """How the machine is, or is to be, virtualised: its domain_type; unspecified is HVM if it has a boot policy, else
+    PV, which is the rule from before there was a domain_type.
+    """
+    if vm.domain_type is DomainType.UNSPECIFIED:
+        return DomainType.HVM if vm.HVM_boot_policy else DomainType.PV
+    return vm.domain_type
+
+
 def is_hvm(vm: m.VM) -> bool:
-    """Whether the machine is, or is to be, a fully virtualised one: by its domain_type, else by the old rule."""
-    return vm.domain_type is DomainType.HVM or (vm.domain_type is DomainType.UNSPECIFIED and vm.HVM_boot_policy != "")
+    """Whether the machine is, or is to be, a fully virtualised one."""
+    return kind_of(vm) is DomainType.HVM
 
 
 def require_reach(vm: m.VM) -> None:

@@ -14,7 +14,7 @@ from agent.call import Call
 from agent.classes import VM, Host
 from agent.classes.devices import CARDS
 from agent.classes.enums import DomainType, PowerState, VmOperation
-from agent.classes.lifecycle import LIFE, require, small
+from agent.classes.lifecycle import LIFE, kind_of, require, small
 from agent.errors import (
     HostDisabled,
     InternalError,
@@ -235,9 +235,7 @@ def _require_processors(call: Call, vm: VM) -> None:
     activated.
     """
     capabilities = call.host.capabilities
-    fully = vm.domain_type in (DomainType.HVM, DomainType.PVH) or (
-        vm.domain_type is DomainType.UNSPECIFIED and vm.HVM_boot_policy != ""
-    )
+    fully = kind_of(vm) in (DomainType.HVM, DomainType.PVH)
     if fully and capabilities and not any(each.startswith("hvm") for each in capabilities):
         raise VMHVMRequired(vm)
     if vm.pool_name and not any(pool.name_label == vm.pool_name for pool in cpu_pools.activated(call.store)):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from agent.call import Call
 from agent.classes import VM
 from agent.classes.enums import DomainType, PowerState, VmOperation
-from agent.classes.lifecycle import require
+from agent.classes.lifecycle import kind_of, require
 from agent.errors import InvalidValue, MemoryConstraintViolation, ValueNotSupported, XenError
 from agent.messages.vif import acting
 from agent.model.messages import Kind, message
@@ -163,7 +163,7 @@ def overhead(vm: VM, memory: int) -> int:
     """Bytes beside the guest's own: libxl's shadow allowance (1 MiB a processor and 8 KiB a MiB) where there are page
     tables to keep, and 1 MiB in every case.
     """
-    if vm.domain_type is DomainType.PV or (vm.domain_type is DomainType.UNSPECIFIED and not vm.HVM_boot_policy):
+    if kind_of(vm) is DomainType.PV:
         return MIB
     return MIB + vm.VCPUs_max * MIB + memory // MIB * 8 * 1024
 

@@ -27,6 +27,7 @@ from agent.classes import (
 )
 from agent.classes.devices import number_of
 from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType, VmOperation
+from agent.classes.lifecycle import kind_of
 from agent.errors import InternalError
 from agent.observer import consoles, loops, usb
 from agent.observer.devices import ppci_at
@@ -41,11 +42,11 @@ SLICE = 50
 LIVE = (PowerState.RUNNING, PowerState.PAUSED)
 COPYING = frozenset({VmOperation.SNAPSHOT, VmOperation.CHECKPOINT})
 COMPARED = frozenset(
-    {"name_label", "name_description", "domain_type", "VCPUs_max", "VCPUs_at_startup", "memory_static_max", "PV_args"}
-    | {"HVM_boot_policy", "actions_after_shutdown", "actions_after_reboot", "actions_after_crash"}
+    {"name_label", "name_description", "VCPUs_max", "VCPUs_at_startup", "memory_static_max", "PV_args"}
+    | {"actions_after_shutdown", "actions_after_reboot", "actions_after_crash"}
 )
-"""What a definition says of a machine in the words of its fields. One that has other words for it (an action that Xen
-does not know) is written once more at each start, to no harm.
+"""What a definition says of a machine in the very words of its fields. A name is read without what is no text in it
+(U+2028, say): such a machine's definition is looked at more closely at each start, and left as it is.
 """
 
 
@@ -98,7 +99,8 @@ def behind(store: Store, seen: Mapping[str, SeenDomain]) -> list[VM]:
         media = {(number_of(vbd.userdevice), _medium(vbd)) for vbd in vm.VBDs}
         cards = {(vif.MAC.lower(), vif.network.bridge) for vif in vm.VIFs}
         if (
-            any(vm.__dict__[name] != value for name, value in said.items())
+            domain.domain_type is not kind_of(vm)
+            or any(vm.__dict__[name] != value for name, value in said.items())
             or media != {(number_of(disk.target), disk.source) for disk in domain.disks}
             or cards != {(nic.MAC.lower(), nic.bridge) for nic in domain.nics}
         ):

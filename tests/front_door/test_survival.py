@@ -16,6 +16,7 @@ import libvirt
 import pytest
 import XenAPI
 
+from agent.failpoints import ENVIRONMENT
 from tests.front_door.conftest import PASSWORD, Daemon, eventually, make_card, make_disk, make_vm
 
 
@@ -118,6 +119,27 @@ def test_running_machines_are_not_touched_when_the_agent_dies(beside_libvirtd: D
     assert beside_libvirtd.raw("VM.get_domid", secret, vm) == domid
     assert beside_libvirtd.stop() == 0
     assert domain.isActive() == 1
+
+
+@pytest.mark.fault("F1")
+def test_a_start_writes_no_definition_that_says_what_is_wanted(beside_libvirtd: Daemon, behind_our_back: Any) -> None:
+    api = beside_libvirtd.login().xenapi
+    odd = {"name_description": "of two\nlines", "actions_after_reboot": "destroy", "actions_after_crash": "preserve"}
+    made = [make_vm(api, "plain"), make_vm(api, "odd", **odd), make_vm(api, "<&>")]
+    for kind in ({"domain_type": "hvm"}, {"domain_type": "pvh", "PV_kernel": ""}, {"HVM_boot_policy": "boot me"}):
+        made.append(make_vm(api, "other", PV_bootloader="", **kind))
+    make_card(api, made[0])
+    drive = {"VM": made[3], "VDI": "OpaqueRef:NULL", "type": "CD", "mode": "RO", "empty": True}
+    api.VBD.create(drive | {"userdevice": "3"})
+    beside_libvirtd.stop()
+    beside_libvirtd.start(**{ENVIRONMENT: "Domains.define: begun=kill"})
+    assert len(beside_libvirtd.login().xenapi.VM.get_all()) > len(made)
+    beside_libvirtd.stop()
+    # One that says something else is written, or this test could not fail.
+    domain = behind_our_back.lookupByUUIDString(made[0].removeprefix("OpaqueRef:"))
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, "else", None, None, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    with pytest.raises(AssertionError, match="did not start"):
+        beside_libvirtd.start(**{ENVIRONMENT: "Domains.define: begun=kill"})
 
 
 @pytest.mark.fault("F5")
