@@ -144,13 +144,16 @@ class Pools:
             if self._find(sr.uuid) is not None:
                 raise UniquenessViolated("SR", "uuid", sr.uuid)
             definition = self._definition(sr, device_config)
-            flags = build_flags(etree.fromstring(definition), device_config)
+            described = etree.fromstring(definition)
+            flags = build_flags(described, device_config)
             pool = self.connection.long.storagePoolDefineXML(definition)
-            with _undone(pool.undefine):
+            # libvirt removes no folder that anything is in or that anything is mounted on.
+            undo = [pool.delete, pool.undefine] if needs_mount_point(described) else [pool.undefine]
+            with _undone(*undo):
                 if flags is not None:
                     pool.build(flags)
                 pool.create()
-            with _undone(pool.destroy, pool.undefine):
+            with _undone(pool.destroy, *undo):
                 pool.setAutostart(1)
 
     def probe(self, type: str, device_config: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
@@ -210,8 +213,12 @@ class Pools:
             persistent = pool.isPersistent()
             if pool.isActive():
                 pool.destroy()
-            if persistent:
-                pool.undefine()
+            if not persistent:
+                return
+            if needs_mount_point(etree.fromstring(pool.XMLDesc())):
+                with suppress(libvirt.libvirtError):
+                    pool.delete()
+            pool.undefine()
 
     def destroy(self, sr: SR) -> None:
         """Remove the storage itself: the empty folder, the volume group. SR_NOT_EMPTY while anything is in it."""

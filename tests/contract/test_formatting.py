@@ -53,6 +53,20 @@ def volumes(storage: LibvirtStorage, sr: c.SR) -> list[str]:
     return [name for name in pool.listVolumes() if name != "lost+found"]
 
 
+def test_where_a_device_was_mounted_is_no_folder_any_more(storage: LibvirtStorage, device: str) -> None:
+    """Neither once it is forgotten nor where it could not be mounted."""
+    sr = c.SR(name_label="device", type="fs")
+    folder = Path("/run/sr-mount", sr.uuid)
+    with pytest.raises(SrBackendFailure):
+        storage.create(sr, {"device": device})
+    assert not folder.exists()
+    sr.type = "ext"
+    storage.create(sr, {"device": device, "format": "true", "fstype": "ext4"})
+    assert folder.is_dir()
+    storage.forget(sr)
+    assert not folder.exists()
+
+
 def test_a_device_is_formatted_only_where_that_is_asked_for(
     storage: LibvirtStorage, device: str, tmp_path: Path
 ) -> None:
