@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agents import Agent
-from benchmarks.lab import Lab
+from benchmarks.lab import HOST, Lab
 from benchmarks.processes import run
 from benchmarks.rounds import Pairs, in_turn, milliseconds
 from benchmarks.rows import Failed, Goal, Line, Measured, NotHere
+from benchmarks.wire import Address
 
 MIB = 2**20
 DENSE = 256 * MIB
@@ -46,18 +47,9 @@ class Bench:
     def _path(self, path: str, vdi: str, format: str) -> str:
         return f"{path}?session_id={self.agent.session}&vdi={vdi}&format={format}"
 
-    def fetch(self, vdi: str, format: str, to: Path | None = None) -> None:
-        """Fetch a disk, into a file or to look at it and throw it away."""
-        client = http.client.HTTPConnection(*self.agent.http)
-        client.request("GET", self._path("/export_raw_vdi", vdi, format))
-        answer = client.getresponse()
-        buffer = bytearray(CHUNK)
-        with to.open("wb") if to is not None else _nowhere() as file:
-            while size := answer.readinto(buffer):
-                file.write(memoryview(buffer)[:size])
-        client.close()
-        if answer.status != 200:
-            raise Failed(f"the export was answered {answer.status}")
+    def fetch(self, vdi: str, format: str, to: Path) -> None:
+        """Fetch a disk into a file."""
+        fetch(self.agent.http, self._path("/export_raw_vdi", vdi, format), to)
 
     def send(self, file: Path, vdi: str, format: str) -> None:
         """Send a file as the content of a disk."""
@@ -72,12 +64,18 @@ class Bench:
             raise Failed(f"the import was answered {answer.status}: {text.decode()}")
 
 
-@contextmanager
-def _nowhere() -> Iterator[Any]:
-    class Nowhere:
-        def write(self, data: memoryview) -> None: ...
-
-    yield Nowhere()
+def fetch(server: Address, path: str, to: Path) -> None:
+    """Fetch what a server answers with into a file."""
+    client = http.client.HTTPConnection(*server)
+    client.request("GET", path)
+    answer = client.getresponse()
+    buffer = bytearray(CHUNK)
+    with to.open("wb") as file:
+        while size := answer.readinto(buffer):
+            file.write(memoryview(buffer)[:size])
+    client.close()
+    if answer.status != 200:
+        raise Failed(f"the export was answered {answer.status}")
 
 
 @contextmanager
@@ -109,6 +107,7 @@ class Moved:
     """Seconds of both sides, for each way."""
 
     out: Pairs
+    bare: Pairs
     back: Pairs
     image_out: Pairs
     image_back: Pairs
@@ -141,6 +140,12 @@ def _move(lab: Lab) -> Moved:
             lambda: timed(lambda: bench.fetch(dense_vdi, "raw", fetched)),
             lambda: timed(lambda: run(["cp", "--sparse=always", str(dense_file), str(copy)])),
         )
+        peer = (HOST, int(lab.child("peers", "file", str(dense_file)).line()))
+        bare = in_turn(
+            rounds,
+            lambda: timed(lambda: bench.fetch(dense_vdi, "raw", fetched)),
+            lambda: timed(lambda: fetch(peer, "/", fetched)),
+        )
         convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(sparse_file), str(image)]
         image_out = in_turn(
             rounds,
@@ -152,7 +157,7 @@ def _move(lab: Lab) -> Moved:
             lambda: timed(lambda: bench.send(image, sparse_vdi, "qcow2")),
             lambda: timed(lambda: _synced("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, copy)),
         )
-        return Moved(out, back, image_out, image_back, megabytes)
+        return Moved(out, bare, back, image_out, image_back, megabytes)
 
 
 def _memory(bench: Bench, work: Any) -> float:
@@ -203,4 +208,5 @@ LINES: tuple[Line, ...] = (
     Line("17b", "export of 10 GiB with 256 MiB of data as qcow2 / qemu-img", Goal(1.3), partial(_ratio, "image_out")),
     Line("17c", "import of that image / qemu-img convert and sync", Goal(1.3), partial(_ratio, "image_back")),
     Line("17d", "memory more than idle during 17a", Goal(64, 32, unit="MiB"), memory),
+    Line("17e", "the export of 17 / a bare loop that sends the file", Goal(1.1), partial(_ratio, "bare")),
 )

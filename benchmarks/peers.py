@@ -1,8 +1,10 @@
 """What the agent is compared with, as servers of their own: ``python -m benchmarks.peers KIND FILE``.
 
-``raw`` sends the octets of a file whatever it is asked, which is what loopback can do; ``echo`` answers with them on
-aiohttp's low-level server and uvloop, which is what the agent's HTTP library can do; ``stdlib`` serves the records of a
-file with the standard library's SimpleXMLRPCServer, which is what one would write in an hour. Each prints its port.
+``raw`` sends the octets of a file whatever it is asked, which is what loopback can do; ``file`` reads the file anew for
+every request and sends it as it is read, which is what loopback and the file system can do; ``echo`` answers with the
+octets on aiohttp's low-level server and uvloop, which is what the agent's HTTP library can do; ``stdlib`` serves the
+records of a file with the standard library's SimpleXMLRPCServer, which is what one would write in an hour. Each prints
+its port.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import socket
 import sys
 import xmlrpc.client
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
@@ -21,12 +24,33 @@ from aiohttp import web
 
 HOST = "127.0.0.1"
 BACKLOG = 1024
+PIECE = 2**20
 
 
 def raw(path: Path) -> None:
     """One connection after the other; every request, which comes in one piece, is answered with the file."""
     body = path.read_bytes()
-    answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    answer = [_head(len(body)) + body]
+    _answer(lambda: answer)
+
+
+def file(path: Path) -> None:
+    """The same, a piece at a time."""
+
+    def pieces() -> Iterator[bytes]:
+        with path.open("rb", buffering=0) as opened:
+            yield _head(path.stat().st_size)
+            while piece := opened.read(PIECE):
+                yield piece
+
+    _answer(pieces)
+
+
+def _head(length: int) -> bytes:
+    return f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def _answer(parts: Callable[[], Iterable[bytes]]) -> None:
     with socket.create_server((HOST, 0)) as listening:
         print(listening.getsockname()[1], flush=True)
         while True:
@@ -34,7 +58,8 @@ def raw(path: Path) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with connection:
                 while connection.recv(65536):
-                    connection.sendall(answer)
+                    for part in parts():
+                        connection.sendall(part)
 
 
 async def echo(path: Path) -> None:
@@ -90,7 +115,7 @@ def main() -> None:
     if kind == "echo":
         uvloop.run(echo(path))
     else:
-        {"raw": raw, "stdlib": stdlib}[kind](path)
+        {"raw": raw, "file": file, "stdlib": stdlib}[kind](path)
 
 
 if __name__ == "__main__":
