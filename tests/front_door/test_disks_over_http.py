@@ -27,10 +27,21 @@ CONTENT = os.urandom(100_000) + bytes(2 * MIB - 100_000) + b"x" * 4096 + bytes(M
 GONE = "the upload ended before its end"
 
 
-@pytest.fixture
-def web(daemon: Daemon) -> Iterator[Web]:
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    listen = ("http://127.0.0.1:0", "https://127.0.0.1:0")
+    started = Daemon(tmp_path_factory.mktemp("state"), listen=listen)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(params=["http", "https"])
+def web(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Web]:
+    """Long bodies come and go another way where there is TLS."""
     session = daemon.login()
-    yield Web(daemon, session)
+    [url] = [url for url in daemon.urls if url.startswith(f"{request.param}:")]
+    yield Web(daemon, session, url)
     session.xenapi.session.logout()
 
 
@@ -474,6 +485,7 @@ def test_a_disk_that_is_being_replaced_is_nobody_elses(web: Web) -> None:
     assert not api.VDI.get_missing(vdi)
     api.VM.start(vm, False, False)
     assert api.VBD.get_currently_attached(vbd)
+    api.VM.hard_shutdown(vm)
 
 
 def test_a_disk_that_is_being_read_is_not_written_to(web: Web) -> None:
@@ -492,6 +504,7 @@ def test_a_disk_that_is_being_read_is_not_written_to(web: Web) -> None:
     # The client is gone before the end: the hold is too.
     eventually(lambda: not api.VDI.get_current_operations(vdi), "the end of the hold")
     api.VM.start(vm, False, False)
+    api.VM.hard_shutdown(vm)
 
 
 @pytest.mark.fault("F14")

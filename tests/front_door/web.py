@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,11 +34,16 @@ class Answer:
 class Web:
     """Requests to a daemon, in one session."""
 
-    def __init__(self, daemon: Daemon, session: Any) -> None:
+    def __init__(self, daemon: Daemon, session: Any, url: str = "") -> None:
+        """`url` is another of the daemon's than its first."""
         self.daemon = daemon
         self.session = session
         self.api: Any = session.xenapi
-        parts = urlsplit(daemon.url)
+        parts = urlsplit(url or daemon.url)
+        self.tls: ssl.SSLContext | None = None
+        if parts.scheme == "https":
+            self.tls = ssl.create_default_context(cafile=str(daemon.state / "server.pem"))
+            self.tls.check_hostname = False
         assert parts.hostname is not None
         assert parts.port is not None
         self.host, self.port = parts.hostname, parts.port
@@ -50,7 +56,10 @@ class Web:
     def send(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] = {}, **query: str | None
     ) -> Answer:
-        client = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        if self.tls is None:
+            client = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        else:
+            client = http.client.HTTPSConnection(self.host, self.port, timeout=60, context=self.tls)
         try:
             chunked = body is not None and not isinstance(body, bytes)
             if chunked:
@@ -71,7 +80,11 @@ class Web:
     def link(self) -> Iterator[socket.socket]:
         """A bare connection."""
         with socket.create_connection((self.host, self.port), timeout=60) as link:
-            yield link
+            if self.tls is None:
+                yield link
+                return
+            with self.tls.wrap_socket(link) as wrapped:
+                yield wrapped
 
     @contextmanager
     def uploading(self, path: str, length: int, begun: bytes, **query: str | None) -> Iterator[socket.socket]:
