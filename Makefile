@@ -80,7 +80,7 @@ test: venv
 
 # The tests on a real Xen, in the lab, which is made and booted where it is not up. They take long where processors are slow.
 test-xen: venv
-	$(BIN)/pytest -ra -n $(LABS) --dist loadgroup $(XEN_TESTS)
+	$(BIN)/pytest -ra -n $(LABS) $(XEN_TESTS)
 
 # At the places that they have below /usr/share.
 man: venv

@@ -40,6 +40,9 @@ RESTORE_SECONDS = 180.0
 FREEZE_SECONDS = 300.0
 NOTICE_SECONDS = 30.0
 """How often a long boot says that it goes on."""
+STANDSTILL_SECONDS = 30.0
+STANDSTILL_CPU_SECONDS = 0.5
+"""What a machine that lives takes many times of in that time, for its timers alone."""
 FAILURES = re.compile(r"Panic on CPU|Domain 0 .*crashed|Kernel panic|LAB-FAILED")
 
 
@@ -180,6 +183,17 @@ class Emulator:
                 raise LabError(f"QEMU cannot restore the frozen state ({status}):\n{self._ending('qemu.log')}")
             time.sleep(0.1)
 
+    def stands_still(self) -> bool:
+        """Whether no processor does anything for half a minute, though neither Xen nor dom0 panicked: the emulation has
+        lost a timer, and nothing will ever happen in it again.
+        """
+        pid = self.pid()
+        if pid is None or FAILURES.search(self._read_serial()):
+            return False
+        before = _cpu_seconds(pid)
+        time.sleep(STANDSTILL_SECONDS)
+        return self.pid() == pid and _cpu_seconds(pid) - before < STANDSTILL_CPU_SECONDS
+
     def freeze(self, target: Path) -> None:
         """Stop the processors for good and write all their state to a file."""
         self.ask("stop")
@@ -219,3 +233,12 @@ class Emulator:
         except FileNotFoundError:
             lines = []
         return "\n".join([f"--- the end of {self.folder / name}", *lines[-30:]])
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,14 @@ import pytest
 from lab.cli import run_folder
 from lab.dom0 import Dom0
 from lab.emulator import Emulator
-from lab.progress import CannotEmulate
+from lab.progress import CannotEmulate, LabError
 from tests.xen.installed import PASSWORD, PATIENCE_SECONDS, USER, InstalledAgent, wait_until
 from tests.xen.machines import Machine, Workshop
+from tests.xen.sharing import Groups, place
 
 PROJECT = Path(__file__).parent.parent.parent
-CPU_POOLS = "test_cpu_pools"
+PROBE_SECONDS = 120.0
+STANDSTILL = "the emulated machine stands still: dom0 answers nobody, and no processor does anything (docs/xen.md)"
 LAB = PROJECT / "lab" / "lab"
 CONFIGURATION = """
 connect = "xen:///system"
@@ -57,27 +59,50 @@ class FailuresAtOnce:
             terminal.write_line(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}", red=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test here the time that emulation takes, its share of the boot included; and those that belong together
-    to one lab. Taking a processor from a CPU pool was seen to end in a panic of Xen 4.17's scheduler, in some runs, so
-    that comes last.
+    """Give each test here the time that emulation takes, its share of the boot included; those that take long come
+    first.
     """
     here = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in here:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(3 * PATIENCE_SECONDS))
-    items.sort(key=lambda item: item in here and _group(item) == CPU_POOLS)
+    items.sort(key=lambda item: place(item.nodeid) if item in here else -1)
 
 
-def _group(item: pytest.Item) -> str:
-    """The file, and within it the kind of guest, or the file of contracts that is run as a whole."""
-    if CPU_POOLS in item.nodeid:
-        return CPU_POOLS
-    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    parts = [str(params[name]).partition("::")[0] for name in ("kind", "case") if name in params]
-    return " ".join([item.path.stem, *parts])
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Have those that belong together run in one lab."""
+    return Groups(config, log)
+
+
+STOPPED: set[Path] = set()
+"""The labs in which nothing will ever happen again."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Lose no hour on the cases that are left for a lab that has stopped."""
+    if run_folder() in STOPPED and "dom0" in getattr(item, "fixturenames", ()):
+        pytest.skip(STANDSTILL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A case that failed because the emulation stopped for good says nothing of the agent."""
+    report = yield
+    if report.failed and "dom0" in getattr(item, "fixturenames", ()) and _has_stopped(run_folder()):
+        STOPPED.add(run_folder())
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), 0, STANDSTILL)
+    return report
+
+
+def _has_stopped(folder: Path) -> bool:
+    try:
+        answer = Dom0.read(folder).run("true", check=False, timeout_seconds=PROBE_SECONDS)
+        return answer.returncode != 0 and Emulator(folder).stands_still()
+    except LabError:
+        return Emulator(folder).stands_still()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -20,8 +20,9 @@ from lxml import etree
 from lab.cli import run_folder
 from lab.dom0 import Dom0
 from tests.contract.real_xen import NOT_ON_XEN
-from tests.xen.conftest import CPU_POOLS, PROJECT
+from tests.xen.conftest import PROJECT
 from tests.xen.installed import PATIENCE_SECONDS
+from tests.xen.sharing import CPU_POOLS
 
 ON_XEN = {"XEN_HOST_AGENT_CONTRACT": "xen:///system"}
 FOLDER = "tests/contract/"
