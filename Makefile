@@ -23,8 +23,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 AGENT := $(BIN)/xen-host-agent
 # How many labs the tests on a real Xen are shared out among; with 0 they run in the one that is up, or is booted for them.
-LABS ?= 2
+# A lab needs two processors for itself: two labs on two take four times as long as one, and miss their guests' ends.
+LABS ?= $(shell labs=$$(($$(nproc) / 2)); [ $$labs -gt 1 ] && echo $$labs || echo 0)
 XEN_TESTS ?= tests/xen
+# For how long cases are begun there, those first that say most; empty for as long as there are any.
+MINUTES ?=
 URL := http://127.0.0.1:$(PORT)
 
 .PHONY: venv run test test-xen fuzz bench man clean
@@ -80,7 +83,7 @@ test: venv
 
 # The tests on a real Xen, in the lab, which is made and booted where it is not up. They take long where processors are slow.
 test-xen: venv
-	$(BIN)/pytest -ra -n $(LABS) $(XEN_TESTS)
+	XEN_HOST_AGENT_LAB_MINUTES=$(MINUTES) $(BIN)/pytest -ra -n $(LABS) $(XEN_TESTS)
 
 # At the places that they have below /usr/share.
 man: venv

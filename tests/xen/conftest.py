@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from tests.xen.sharing import Groups, place
 
 PROJECT = Path(__file__).parent.parent.parent
 PROBE_SECONDS = 120.0
+MINUTES = float(given) if (given := os.environ.get("XEN_HOST_AGENT_LAB_MINUTES")) else None
+"""How long cases are begun; None until all were."""
+TIME_IS_OVER = f"the {MINUTES} minutes that this run was given are over"
 STANDSTILL = "the emulated machine stands still: dom0 answers nobody, and no processor does anything (docs/xen.md)"
 LAB = PROJECT / "lab" / "lab"
 CONFIGURATION = """
@@ -67,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in here:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(3 * PATIENCE_SECONDS))
-    items.sort(key=lambda item: place(item.nodeid) if item in here else -1)
+    items.sort(key=lambda item: place(item.nodeid, hurried=MINUTES is not None) if item in here else -1)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -76,12 +80,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return Groups(config, log)
 
 
+BEGUN = time.monotonic()
 STOPPED: set[Path] = set()
 """The labs in which nothing will ever happen again."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Lose no hour on the cases that are left for a lab that has stopped."""
+    """Begin nothing after the time there is, and lose no hour on what is left for a lab that has stopped."""
+    if MINUTES is not None and time.monotonic() - BEGUN > 60 * MINUTES:
+        pytest.skip(TIME_IS_OVER)
     if run_folder() in STOPPED and "dom0" in getattr(item, "fixturenames", ()):
         pytest.skip(STANDSTILL)
 
@@ -108,6 +115,8 @@ def _has_stopped(folder: Path) -> bool:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """In one line, what was tried here and how it went."""
     counts = {how: len(terminalreporter.getreports(how)) for how in ("passed", "failed", "error", "skipped")}
+    late = sum(TIME_IS_OVER in str(report.longrepr) for report in terminalreporter.getreports("skipped"))
+    counts |= {"skipped": counts["skipped"] - late, f"left out, for {TIME_IS_OVER}": late}
     told = ", ".join(f"{count} {how}" for how, count in counts.items() if count)
     terminalreporter.write_line(f"On a real Xen, the agent as a service in dom0: {told or 'nothing was run'}.")
 

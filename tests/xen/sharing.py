@@ -14,10 +14,15 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.xen.works import KINDS
 
 CPU_POOLS = "test_cpu_pools"
-FIRST = ("test_package", "test_lifecycle hvm", "test_contract test_domains.py", "test_devices hvm")
-"""What boots a lab of its own, before there are two others; and what takes longest, so that no lab has only that left
-when the other is done.
+LONGEST = ("test_package", "test_lifecycle hvm", "test_contract test_domains.py", "test_devices hvm")
+"""What boots a lab of its own, before there are others; and what takes longest, so that no lab has only that left when
+the others are done.
 """
+TELLING = (
+    *("test_lab", "test_lifecycle pv", "test_devices pv", "test_faults", "test_behind_our_back", "test_lifecycle pvh"),
+    *("test_numbers", "test_contract test_domains.py"),
+)
+"""What says most of the agent in the least time, where there is not time for all."""
 
 
 def group(nodeid: str) -> str:
@@ -31,16 +36,16 @@ def group(nodeid: str) -> str:
     return " ".join([file, contract] if named else [file, *kinds])
 
 
-def place(nodeid: str) -> int:
-    """Where in the order it comes: lower is earlier.
+def place(nodeid: str, *, hurried: bool) -> int:
+    """Where in the order it comes: lower is earlier. `hurried` is whether there is not time for all.
 
     Taking a processor from a CPU pool was seen to end in a panic of Xen 4.17's scheduler, in some runs, so that comes
     last.
     """
-    own = group(nodeid)
+    own, first = group(nodeid), TELLING if hurried else LONGEST
     if own == CPU_POOLS:
-        return len(FIRST) + 1
-    return FIRST.index(own) if own in FIRST else len(FIRST)
+        return len(first) + 1
+    return first.index(own) if own in first else len(first)
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
