@@ -177,7 +177,13 @@ class XenDomains(LibvirtDomains):
         """Boot it with all its disks, or leave it paused with an error: a guest must not run with less than it has."""
         root = xml_read.parse(domain.XMLDesc(DEFINITION))
         targets = [xml_read.target_of(disk) for disk in xml_read.disks(root) if served_by_qemu(disk)]
-        super()._boot(domain, paused=paused or bool(targets))
+        begun = time.time()
+        try:
+            super()._boot(domain, paused=paused or bool(targets))
+        except libvirt.libvirtError as error:
+            if words := self._back_ends.last_words(domain.name(), begun):
+                raise OperationNotAllowed(f"QEMU ended at once: {words}") from error
+            raise
         if targets:
             self._back_ends.require_taken(domain.name(), domain.ID(), targets)
             if not paused:
@@ -191,6 +197,10 @@ class XenDomains(LibvirtDomains):
             except OperationNotAllowed:
                 self._detach(domain, device)
                 raise
+
+    def _update(self, domain: libvirt.virDomain, device: etree._Element) -> None:
+        self._back_ends.require_drive(domain.ID(), xml_read.target_of(device))
+        super()._update(domain, device)
 
     def _require(self, vm: VM, handle: libvirt.virConnect, expected: Sequence[PowerState]) -> libvirt.virDomain:
         self._align(vm.uuid, handle)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Timer
@@ -67,6 +69,34 @@ def test_a_disk_that_qemu_threw_out_is_refused_in_its_words(
     )
     with pytest.raises(OperationNotAllowed, match=r"xvdd: failed to .* Block node is read-only$"):
         back_ends.require_taken("web", 7, ["xvdd"])
+
+
+def test_the_words_of_a_qemu_that_ended_at_once(back_ends: BackEnds, tmp_path: Path) -> None:
+    begun = time.time()
+    assert back_ends.last_words("web", begun) == ""
+    log = tmp_path / "qemu-dm-web.log"
+    log.write_text("char device redirected to /dev/pts/1 (label serial0)\n")
+    assert back_ends.last_words("web", begun) == ""
+    # Debian 12, Xen 4.17, QEMU 7.2.
+    said = "-drive file=/srv/x.raw,if=ide,index=1: Could not open '/srv/x.raw': No such file or directory"
+    log.write_text(f"xen-qemu-system-i386: {said}\n")
+    assert back_ends.last_words("web", begun) == said
+    os.utime(log, (begun - 60, begun - 60))  # of a start before this one
+    assert back_ends.last_words("web", begun) == ""
+
+
+@pytest.mark.parametrize("state", ["1", "2", None])
+def test_a_drive_that_qemu_never_took_is_left_alone(
+    back_ends: BackEnds, xenstored: FakeXenstored, state: str | None
+) -> None:
+    disk(xenstored, 51712, "xvda", "4")
+    if state is not None:
+        disk(xenstored, 5696, "hdd", state)
+    if state == "1":
+        with pytest.raises(OperationNotAllowed, match="hdd: it has been empty since"):
+            back_ends.require_drive(7, "hdd")
+    else:
+        back_ends.require_drive(7, "hdd")
 
 
 def test_where_xenstore_cannot_be_asked_nothing_is_refused(tmp_path: Path) -> None:

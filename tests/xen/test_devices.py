@@ -136,14 +136,35 @@ def drive_of(machine: Machine) -> str:
 
 
 @operation("insert and eject a CD")
-def test_a_medium_comes_to_a_running_guest_and_goes(machine: Machine) -> None:
+def test_a_medium_comes_to_a_running_guest_and_goes(halted_machine: Machine) -> None:
+    machine = halted_machine
     api, drive, vdi = machine.api, drive_of(machine), a_medium(machine)
     api.VBD.insert(drive, vdi)
-    assert not api.VBD.get_empty(drive)
-    wait_until(lambda: machine.run("content sr0", check=False).strip() == "first", "the guest reads the medium")
+    machine.bring_up()
+    wait_until(lambda: machine.run("content sr0", check=False).strip() == "first", "the guest reads what it began with")
+    for _ in range(2):
+        api.VBD.eject(drive)
+        assert api.VBD.get_empty(drive)
+        wait_until(lambda: machine.run("content sr0", check=False).strip() == "", "the guest's drive is empty")
+        api.VBD.insert(drive, vdi)
+        assert not api.VBD.get_empty(drive)
+        wait_until(lambda: machine.run("content sr0", check=False).strip() == "first", "the guest reads the medium")
     api.VBD.eject(drive)
+    api.VDI.destroy(vdi)
+
+
+@operation("insert and eject a CD")
+def test_a_drive_that_began_empty_is_not_touched_for_qemu_would_not_survive_it(machine: Machine) -> None:
+    """A QEMU that survives it makes this fail."""
+    machine.halt()
+    machine.bring_up()
+    api, drive, vdi = machine.api, drive_of(machine), a_medium(machine)
+    with pytest.raises(XenAPI.Failure, match="since the machine started") as refused:
+        api.VBD.insert(drive, vdi)
+    assert refused.value.details[0] == "OPERATION_NOT_ALLOWED"
     assert api.VBD.get_empty(drive)
-    wait_until(lambda: machine.run("content sr0", check=False).strip() == "", "the guest's drive is empty")
+    assert machine.state()["type"] == "HVM"
+    assert machine.dom0.run(f"pgrep -f -- '-xen-domid {machine.domid} '").stdout.strip()
     api.VDI.destroy(vdi)
 
 
