@@ -82,7 +82,7 @@ class Dom0:
         return self.run(f"guest {shlex.quote(address)} {shlex.quote(command)}", check=check).stdout
 
     def guest_state(self, address: str) -> dict[str, str]:
-        """What a tiny guest sees of itself; empty if it does not answer within half a minute: one that has just gone ends
+        """What a tiny guest sees of itself; empty if it does not answer within half a minute: one that has gone ends
         no connection.
         """
         lines = self.run(f"timeout 30 guest {shlex.quote(address)} state", check=False).stdout.splitlines()

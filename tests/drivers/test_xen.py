@@ -10,14 +10,14 @@ import pytest
 from pytest_mock import MockerFixture
 
 from agent.classes.enums import PowerState
-from agent.errors import OperationNotAllowed, VMBadPowerState
+from agent.errors import InternalError, OperationNotAllowed, VMBadPowerState
 from agent.ports import GuestReading, SeenDisk, SeenDomain
 from drivers.back_ends import BackEnds
 from drivers.census import Census
 from drivers.connection import Connection
 from drivers.guests import Guests
 from drivers.xen import XenDomains
-from tests.drivers.fake_xen import FakeDomain, FakeXen, FakeXl
+from tests.drivers.fake_xen import FakeDomain, FakeXen, FakeXl, error
 from tests.drivers.machines import Machines
 
 RUNNING, PAUSED, HALTED = PowerState.RUNNING, PowerState.PAUSED, PowerState.HALTED
@@ -367,6 +367,34 @@ def test_a_disk_that_qemu_does_not_serve_is_not_plugged(host: Host, machines: Ma
     with pytest.raises(OperationNotAllowed, match="xvda"):
         host.domains.plug_vbd(machines.disk(vm, "xvdb", "/srv/disks/b.raw"))
     assert [disk.target for disk in host.look(vm.uuid).disks] == ["xvda"]
+
+
+def test_a_qemu_that_ends_at_once_is_quoted(host: Host, machines: Machines) -> None:
+    vm = machines.hvm()
+    host.domains.define(vm)
+    failed = error(libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: libxenlight failed to create new domain 'win'")
+    host.xen.domains[vm.uuid].mock.createWithFlags.side_effect = failed
+    host.back_ends.last_words.return_value = "Could not open '/srv/a.raw': No such file or directory"
+    with pytest.raises(OperationNotAllowed, match="QEMU ended at once: Could not open '/srv/a"):
+        host.domains.start(vm, False)
+    host.back_ends.last_words.return_value = ""
+    with pytest.raises(InternalError, match="failed to create"):
+        host.domains.start(vm, False)
+    assert host.look(vm.uuid).power_state is HALTED
+
+
+def test_the_medium_of_a_drive_that_qemu_does_not_know_stays(host: Host, machines: Machines) -> None:
+    vm = machines.hvm()
+    drive = machines.drive(vm, "3", "/srv/disks/a.iso")
+    host.domains.start(vm, False)
+    host.back_ends.require_drive.side_effect = OperationNotAllowed("hdd: it has been empty")
+    with pytest.raises(OperationNotAllowed, match="hdd: it has been empty"):
+        host.domains.change_medium(drive)
+    host.xen.domains[vm.uuid].mock.updateDeviceFlags.assert_not_called()
+    host.back_ends.require_drive.side_effect = None
+    host.domains.change_medium(drive)
+    host.xen.domains[vm.uuid].mock.updateDeviceFlags.assert_called_once()
+    host.back_ends.require_drive.assert_called_with(host.look(vm.uuid).domid, "hdd")
 
 
 def test_a_file_is_not_plugged_where_no_qemu_runs_and_a_device_is(host: Host, machines: Machines) -> None:

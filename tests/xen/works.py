@@ -6,7 +6,7 @@ says why the operation is refused or of no use for this kind of guest; then a te
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -45,16 +45,6 @@ OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "limit a card's rate": {},
 }
 
-NOT_SEEN: Collection[str] = (
-    "crash: destroy",
-    "crash: preserve",
-    "crash: coredump, then destroy or restart",
-    "boot by pygrub",
-    "start with all disks or not at all",
-    "insert and eject a CD",
-)
-"""What of an HVM guest no test has been seen to pass yet, and README says so; when nothing is here, it goes."""
-
 WORKING: set[str] = set()
 """The operations that a test shows working."""
 REFUSED: set[str] = set()
@@ -81,6 +71,4 @@ def table() -> Sequence[str]:
 
 
 def _cell(name: str, kind: str) -> str:
-    if kind == "hvm" and name in NOT_SEEN:
-        return "not seen yet"
     return f"no: {OPERATIONS[name][kind]}" if kind in OPERATIONS[name] else "yes"
