@@ -2,6 +2,7 @@
 
 Codes and the order of parameters are those of today's xapi; where a code comes from the original server instead, its
 class says so. How an error travels (a Failure with an ErrorDescription) is the business of ``agent.rpc``.
+Over the usual size, since it is one catalogue.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class BackEnds:
         """
         try:
             with self._connect() as store:
-                if target not in _disks(store, domid) or target in _served(store, domid):
+                if _disks(store, domid).get(target, INITIALISED) >= INITIALISED:
                     return
         except XenstoreError:
             return

@@ -1,4 +1,7 @@
-"""The classes of ``agent.classes.absent``, in the notation of ``agent.model.notation``."""
+"""The classes of ``agent.classes.absent``, in the notation of ``agent.model.notation``.
+
+Over the usual size, since it is one table.
+"""
 
 from __future__ import annotations
 
