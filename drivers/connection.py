@@ -3,7 +3,12 @@
 libvirtd comes and goes (it ends itself after two idle minutes, and upgrades restart it); the guests live on. A
 connection whose daemon is gone never recovers (libvirt 9.0.0: every later call fails with 1 "client socket is closed")
 and takes its event registrations with it, so one thread opens a new one and has everybody register again. Nobody waits
-for that: `Connection.handle` answers or raises at once.
+for that: without one, `Connection.handle` raises at once.
+
+Events have a connection of their own, and so has each thread that makes calls. Where two threads share one, libvirt's
+client (9.0.0, until 10.4: CVE-2024-4418) keeps in its poll what lies on the stack of a thread that has gone, and when
+the daemon hangs and keepalive ends the call of one, the other polls on for ever, or the process dies of what it reads
+there. Then, too, the daemon's limit of five calls at a time on a connection lets no long call hold up a short one.
 """
 
 from __future__ import annotations
@@ -11,8 +16,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 import libvirt
@@ -33,6 +39,8 @@ LONGEST_SILENCE_SECONDS = 20.0
 """libvirt's event loop runs callbacks of seconds at the most; one that turns so slowly stands."""
 FIRST_ATTEMPT_SECONDS = 10.0
 """How long start waits for a daemon that takes the connection and then says nothing."""
+LONG_AT_ONCE = 12
+"""Calls that hold one of the daemon's workers for long: it has 20 (max_workers), and ours are not its only clients."""
 
 
 class Connection:
@@ -56,9 +64,14 @@ class Connection:
         self._opener = opener
         self._state = threading.Condition()
         self._handle: libvirt.virConnect | None = None
+        """The one with the events. But in process, only the thread that keeps it makes calls on it."""
         self._lost: list[libvirt.virConnect] = []
-        self._long: libvirt.virConnect | None = None
-        self._long_lock = threading.Lock()
+        self._doubted = False
+        self._wishes: list[Future[libvirt.virConnect]] = []
+        self._own = threading.local()
+        self._long = threading.BoundedSemaphore(LONG_AT_ONCE)
+        self.epoch = 0
+        """How often it was connected: what was known of the daemon before may not hold any more."""
         self._attempted = False
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -77,16 +90,14 @@ class Connection:
                 log.warning("%s does not answer; the attempt goes on", self.uri)
 
     def close(self) -> None:
-        """End it. Calls that are under way end with an error."""
+        """End it. Calls that are under way in other threads go on to their end."""
         with self._state:
             self._closing = True
-            handle, self._handle = self._handle, None
+            if self._handle is not None:
+                self._lost.append(self._handle)
+            self._handle = None
+            self._refuse_wishes()
             self._state.notify_all()
-        long, self._long = self._long, None
-        if handle is not None:
-            self._discard(handle)
-        if long is not None:
-            self._close(long)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=LONGEST_PAUSE_SECONDS)
 
@@ -107,8 +118,7 @@ class Connection:
     @property
     def connected(self) -> bool:
         """Whether there is a connection and nothing speaks against it."""
-        handle = self._handle
-        return handle is not None and bool(handle.isAlive())
+        return self._handle is not None
 
     def alive(self) -> bool:
         """Whether the threads that keep it are at work, whatever the daemon at its other end does."""
@@ -118,48 +128,59 @@ class Connection:
 
     @property
     def handle(self) -> libvirt.virConnect:
-        """The live connection. HOST_OFFLINE at once if there is none."""
-        handle = self._handle
-        if handle is None:
-            raise HostOffline(self.uri)
-        if not handle.isAlive():
-            self._lose(handle, "it is dead")
-            raise HostOffline(self.uri)
-        return handle
+        """The live connection of the calling thread; no other thread may use it, nor an object that came from it.
 
-    @property
-    def long(self) -> libvirt.virConnect:
-        """A second connection for calls that take long: the daemon works on five calls of one connection at a time.
-
-        HOST_OFFLINE if the first is lost or no second can be had. In process there is but one: its state is its own.
+        HOST_OFFLINE at once if the daemon is not there. In process all share one: its state is its own.
         """
-        handle = self.handle
+        shared = self._handle
+        if shared is None:
+            raise HostOffline(self.uri)
+        if self.in_process or threading.current_thread() is self._thread:
+            return shared
+        own: libvirt.virConnect | None = getattr(self._own, "handle", None)
+        if own is None or not own.isAlive():
+            self._own.handle = None
+            own = self._own.handle = self.another()
+        return own
+
+    def another(self) -> libvirt.virConnect:
+        """A connection beside, closed when nothing refers to it any more, nor to an object that came from it.
+
+        HOST_OFFLINE if none can be had, or as soon as it is known that the daemon hangs. In process it is the one.
+        """
+        wish: Future[libvirt.virConnect] = Future()
+        with self._state:
+            if self._handle is None:
+                raise HostOffline(self.uri)
+            if self.in_process:
+                return self._handle
+            self._wishes.append(wish)
+            self._state.notify_all()
+        return wish.result()
+
+    @contextmanager
+    def long(self) -> Iterator[None]:
+        """While a call is made that takes long: of those a few are made at once, and others wait their turn here."""
         if self.in_process:
-            return handle
-        with self._long_lock:
-            if self._long is None or not self._long.isAlive():
-                dead, self._long = self._long, None
-                if dead is not None:
-                    self._close(dead)
-                try:
-                    self._long = self._open()
-                except libvirt.libvirtError as error:
-                    raise HostOffline(self.uri) from error
-            return self._long
+            yield
+            return
+        with self._long:
+            yield
 
     def suspect(self) -> bool:
         """Whether the connection is dead, to be asked after a call on it failed; if it is, the repair begins."""
-        return not self._still_there()
+        shared = self._handle
+        if shared is None:
+            return True
+        own = shared if self.in_process else getattr(self._own, "handle", None)
+        if own is not None and own.isAlive():
+            return False
+        with self._state:
+            self._doubted = True
+            self._state.notify_all()
+        return True
 
     # --- inside
-
-    def _still_there(self) -> bool:
-        try:
-            self.handle  # noqa: B018 - raises if it is gone
-        except HostOffline:
-            return False
-        long = self._long
-        return long is None or bool(long.isAlive())
 
     def _open(self) -> libvirt.virConnect:
         handle = self._opener(self.uri)
@@ -175,20 +196,48 @@ class Connection:
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             with self._state:
-                self._state.wait_for(lambda: self._handle is None or self._closing)
+                self._state.wait_for(lambda: self._handle is None or self._doubted or self._wishes)
                 lost, self._lost = self._lost, []
-                closing = self._closing
+                self._doubted = False
+                shared, closing = self._handle, self._closing
+                wish = self._wishes[0] if self._wishes else None
             for handle in lost:
                 self._discard(handle)
             if closing:
                 return
+            if shared is not None:
+                if not shared.isAlive():
+                    self._lose(shared, "it is dead")
+                elif wish is not None:
+                    self._grant(wish)
+                continue
             if self._connect():
                 pause_seconds = FIRST_PAUSE_SECONDS
                 continue
             with self._state:
                 if self._state.wait_for(lambda: self._closing, pause_seconds):
-                    return
+                    continue
             pause_seconds = min(2 * pause_seconds, self._longest_pause_seconds)
+
+    def _grant(self, wish: Future[libvirt.virConnect]) -> None:
+        """Open a connection for a thread. Where the daemon hangs this may take for ever; who waits does not."""
+        made: libvirt.virConnect | None = None
+        with suppress(libvirt.libvirtError):
+            made = self._open()
+        with self._state:
+            if wish.done():
+                return
+            self._wishes.remove(wish)
+            if made is None:
+                wish.set_exception(HostOffline(self.uri))
+            else:
+                wish.set_result(made)
+
+    def _refuse_wishes(self) -> None:
+        """With the lock held: those who wait for a connection need not any longer."""
+        wishes, self._wishes = self._wishes, []
+        for wish in wishes:
+            wish.set_exception(HostOffline(self.uri))
 
     def _connect(self) -> bool:
         try:
@@ -203,6 +252,7 @@ class Connection:
             closing = self._closing
             if not closing:
                 self._handle = handle
+                self.epoch += 1
             callbacks = list(self._connect_callbacks)
         if closing:
             self._discard(handle)
@@ -239,6 +289,7 @@ class Connection:
                 return
             self._handle = None
             self._lost.append(handle)
+            self._refuse_wishes()
             self._state.notify_all()
         log.warning("%s is lost: %s", self.uri, why)
 
@@ -248,10 +299,6 @@ class Connection:
                 callback(handle)
         with suppress(libvirt.libvirtError):
             handle.unregisterCloseCallback()
-        self._close(handle)
-
-    @staticmethod
-    def _close(handle: libvirt.virConnect) -> None:
         with suppress(libvirt.libvirtError):
             handle.close()
 

@@ -2,7 +2,8 @@
 
 A stream of libvirt has no file descriptor, so one end of a socket pair stands for it, and what is to move between the
 two is moved in libvirt's event thread, as virsh does it: a call that blocks there would hold up all events, so both
-ends are without blocking, and what does not go on is waited for with nothing more taken in from the other side.
+ends are without blocking, and what does not go on is waited for with nothing more taken in from the other side. Ending
+a stream asks the daemon and may wait for it, so that is done elsewhere.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from threading import RLock
+from threading import Event, RLock, Thread
 
 import libvirt
 
@@ -53,7 +54,7 @@ class TextConsole:
     """An open text console. It lives until either end is closed, or `end` is called."""
 
     def __init__(self, stream: libvirt.virStream, ended: Callable[[TextConsole], None]) -> None:
-        """`ended` is told, in any thread, when it is over."""
+        """`ended` is told, in any thread, when it is over. The stream's connection should be nobody else's."""
         self.client, self._ours = socket.socketpair()
         self.client.setblocking(False)
         self._ours.setblocking(False)
@@ -82,9 +83,10 @@ class TextConsole:
                 self._stream.eventRemoveCallback()
             if self._watch >= 0:
                 libvirt.virEventRemoveHandle(self._watch)
-            with suppress(libvirt.libvirtError):
-                self._stream.abort()
             self._ours.close()
+            # The thread has the last reference, and with that ends the connection.
+            Thread(target=_abort, args=(self._stream,), name="console end", daemon=True).start()
+            del self._stream
         self._ended(self)
 
     # --- in libvirt's event thread
@@ -145,3 +147,13 @@ class TextConsole:
         )
         listen = SOCKET_IN if self._client_sends and not self._to_console else 0
         libvirt.virEventUpdateHandle(self._watch, listen | (SOCKET_OUT if self._to_client else 0))
+
+
+def _abort(stream: libvirt.virStream) -> None:
+    """End the stream as soon as the event thread has let go of it."""
+    turned = Event()
+    timer = libvirt.virEventAddTimeout(0, lambda timer, opaque: turned.set(), None)
+    turned.wait()
+    libvirt.virEventRemoveTimeout(timer)
+    with suppress(libvirt.libvirtError):
+        stream.abort()

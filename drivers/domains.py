@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from socket import socket
 
@@ -311,8 +311,9 @@ class LibvirtDomains:
         self, vm: VM, *expected: PowerState, long: bool = False, subject: object = None, **what: object
     ) -> Iterator[libvirt.virDomain]:
         """The machine's domain, for one call; VM_BAD_POWER_STATE unless it is in one of the states `expected`."""
-        with translated(subject or vm, connection=self._connection, **what):
-            handle = self._connection.long if long else self._connection.handle
+        turn = self._connection.long() if long else nullcontext()
+        with turn, translated(subject or vm, connection=self._connection, **what):
+            handle = self._connection.handle
             domain = self._require(vm, handle, expected)
             try:
                 yield domain
@@ -691,12 +692,14 @@ class LibvirtDomains:
                 return connect_vnc(console.endpoint)
             if console.endpoint != places[0]:
                 raise OperationNotAllowed("of several text consoles libvirt opens the first only")
-            return self._open_text(domain)
+            return self._open_text(domain.UUIDString())
 
-    def _open_text(self, domain: libvirt.virDomain) -> socket:
-        stream = self._connection.handle.newStream(libvirt.VIR_STREAM_NONBLOCK)
+    def _open_text(self, uuid: str) -> socket:
+        # What comes is read in libvirt's event thread, so the connection is nobody else's.
+        handle = self._connection.another()
+        stream = handle.newStream(libvirt.VIR_STREAM_NONBLOCK)
         try:
-            domain.openConsole(None, stream, 0)
+            handle.lookupByUUIDString(uuid).openConsole(None, stream, 0)
         except libvirt.libvirtError as error:
             # libvirt 9.0.0 says 9 "Active console session exists for this domain", whoever has it.
             if error.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED:

@@ -43,7 +43,7 @@ DEVICES_SECONDS = 5.0
 class Machine:
     """What does not change while a connection lasts."""
 
-    handle: libvirt.virConnect
+    epoch: int
     memory_total: int
     numbers: Sequence[int]
 
@@ -222,10 +222,10 @@ class SampledMeters:
         )
 
     def _machine_of(self, handle: libvirt.virConnect) -> Machine:
-        if self._machine is None or self._machine.handle is not handle:
+        if self._machine is None or self._machine.epoch != self.connection.epoch:
             info = handle.getInfo()
             topology = topology_of(info, etree.fromstring(handle.getCapabilities()))
-            self._machine = Machine(handle, info[1] * MIB, topology.numbers)
+            self._machine = Machine(self.connection.epoch, info[1] * MIB, topology.numbers)
         return self._machine
 
     def _devices_of(self, domain: libvirt.virDomain, key: Key, clock: float) -> Devices:
@@ -237,7 +237,7 @@ class SampledMeters:
 
     def _memory_free(self, machine: Machine, domains: Iterable[DomainCounters]) -> int:
         if self.xen is not None:
-            return int(machine.handle.getFreeMemory())
+            return int(self.connection.handle.getFreeMemory())
         # The test driver's getFreeMemory() does not know its domains, and says KiB where the API has bytes (9.0.0).
         return max(0, machine.memory_total - sum(domain.memory for domain in domains))
 

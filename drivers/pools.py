@@ -146,7 +146,7 @@ class Pools:
             definition = self._definition(sr, device_config)
             described = etree.fromstring(definition)
             flags = build_flags(described, device_config)
-            pool = self.connection.long.storagePoolDefineXML(definition)
+            pool = self.connection.handle.storagePoolDefineXML(definition)
             # libvirt removes no folder that anything is in or that anything is mounted on.
             undo = [pool.delete, pool.undefine] if needs_mount_point(described) else [pool.undefine]
             with _undone(*undo):
@@ -165,8 +165,9 @@ class Pools:
             etree.SubElement(source, "host", name=cleaned(server))
         with translated(connection=self.connection, field="type", value=type):
             kind = TYPES[type][0]
+            wanted = etree.tostring(source, encoding="unicode")
             try:
-                found = self.connection.long.findStoragePoolSources(kind, etree.tostring(source, encoding="unicode"), 0)
+                found = self.connection.handle.findStoragePoolSources(kind, wanted, 0)
             except libvirt.libvirtError as error:
                 # The test driver, libvirt 9.0.0: 1 "internal error: unknown storage pool type dir".
                 if "unknown storage pool type" not in (error.get_error_message() or ""):
@@ -241,7 +242,7 @@ class Pools:
             pool.undefine()
 
     def _define(self, sr: SR, device_config: Mapping[str, str], name: str = "") -> libvirt.virStoragePool:
-        pool = self.connection.long.storagePoolDefineXML(self._definition(sr, device_config, name))
+        pool = self.connection.handle.storagePoolDefineXML(self._definition(sr, device_config, name))
         pool.setAutostart(1)
         return pool
 
@@ -257,9 +258,9 @@ class Pools:
         return pool_xml(sr.uuid, name or self._name(sr), sr.type, device_config)
 
     def _find(self, uuid: str) -> libvirt.virStoragePool | None:
-        """The pool on the connection for long calls; None if it is not defined. Within translated only."""
+        """The pool; None if it is not defined. Within translated only."""
         try:
-            return self.connection.long.storagePoolLookupByUUIDString(uuid)
+            return self.connection.handle.storagePoolLookupByUUIDString(uuid)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
                 raise

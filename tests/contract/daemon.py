@@ -60,6 +60,16 @@ class Libvirtd:
             self._process.send_signal(number)
             self._process.wait(timeout=60)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It hangs for as long as this lasts: its socket takes what comes, and nothing answers."""
+        pid = int((self.folder / "pid").read_text())
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
 
 @contextmanager
 def running_libvirtd(folder: Path, driver: str, programs: Path | None = None) -> Iterator[Libvirtd]:

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,7 +18,7 @@ from agent.errors import HostOffline
 from drivers import connection as module
 from drivers.connection import Connection
 from drivers.failures import translated
-from tests.contract.daemon import private_libvirtd
+from tests.contract.daemon import private_libvirtd, running_libvirtd
 from tests.drivers.fake_xen import FakeXen, closed, error
 
 URI = "xen:///system"
@@ -54,9 +55,9 @@ class Daemon:
         for xen in self.made:
             if xen.alive:
                 xen.alive = False
-                callback = xen.connection.registerCloseCallback.call_args.args[0]
-                if tell:
-                    callback(xen.connection, libvirt.VIR_CONNECT_CLOSE_REASON_EOF, None)
+                watched = xen.connection.registerCloseCallback.call_args
+                if tell and watched is not None:
+                    watched.args[0](xen.connection, libvirt.VIR_CONNECT_CLOSE_REASON_EOF, None)
 
 
 @pytest.fixture
@@ -77,7 +78,6 @@ def test_start_connects_and_watches_with_keepalive(connection: Connection, daemo
     connection.start()
     handle = daemon.made[0].connection
     assert connection.connected
-    assert connection.handle is handle
     assert handle.setKeepAlive.call_count == 1
     assert handle.registerCloseCallback.call_count == 1
 
@@ -104,7 +104,7 @@ def test_start_returns_when_nobody_answers_and_tries_on(connection: Connection, 
     with pytest.raises(HostOffline):
         connection.handle  # noqa: B018
     with pytest.raises(HostOffline):
-        connection.long  # noqa: B018
+        connection.another()
     wait_for(lambda: daemon.attempts > 2)
     daemon.up = True
     wait_for(lambda: connection.connected)
@@ -134,14 +134,16 @@ def test_a_lost_connection_is_opened_again_and_everybody_registers_anew(
     seen: list[libvirt.virConnect] = []
     connection.on_connect(seen.append)
     connection.start()
+    connection.handle  # noqa: B018
     daemon.kill(tell=tell)
     with pytest.raises(HostOffline):
         connection.handle  # noqa: B018
     assert not connection.connected
     daemon.up = True
     wait_for(lambda: len(seen) == 2)
-    assert seen == [xen.connection for xen in daemon.made]
-    assert connection.handle is daemon.made[1].connection
+    assert seen == [daemon.made[0].connection, daemon.made[2].connection]
+    assert connection.epoch == 2
+    assert connection.handle is daemon.made[3].connection
     wait_for(lambda: daemon.made[0].connection.close.call_count == 1)
 
 
@@ -168,11 +170,11 @@ def test_the_end_of_an_old_connection_does_not_end_the_new_one(connection: Conne
     assert len(daemon.made) == 2
 
 
-def test_on_connect_calls_at_once_where_there_is_a_connection(connection: Connection) -> None:
+def test_on_connect_calls_at_once_where_there_is_a_connection(connection: Connection, daemon: Daemon) -> None:
     connection.start()
     seen: list[libvirt.virConnect] = []
     connection.on_connect(seen.append)
-    assert seen == [connection.handle]
+    assert seen == [daemon.made[0].connection]
 
 
 def test_a_connection_that_dies_while_all_register_is_not_taken_for_one(connection: Connection, daemon: Daemon) -> None:
@@ -187,40 +189,87 @@ def test_a_connection_that_dies_while_all_register_is_not_taken_for_one(connecti
     connection.start()
     wait_for(lambda: len(calls) == 2)
     wait_for(lambda: connection.connected)
-    assert connection.handle is daemon.made[1].connection
+    assert calls == [daemon.made[0].connection, daemon.made[1].connection]
 
 
-def test_long_calls_have_a_second_connection_which_is_replaced_when_it_died(
-    connection: Connection, daemon: Daemon
-) -> None:
+def test_each_thread_has_its_own_which_is_replaced_when_it_died(connection: Connection, daemon: Daemon) -> None:
     connection.start()
-    long = connection.long
-    assert long is daemon.made[1].connection
-    assert connection.long is long
+    own = connection.handle
+    assert own is daemon.made[1].connection
+    assert connection.handle is own
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: connection.handle).result() is daemon.made[2].connection
     daemon.made[1].alive = False
     assert connection.suspect()
-    assert connection.long is daemon.made[2].connection
+    assert connection.handle is daemon.made[3].connection
     assert not connection.suspect()
-    assert connection.handle is daemon.made[0].connection
+    assert connection.epoch == 1
+    assert connection.another() is daemon.made[4].connection
 
 
-def test_long_is_offline_where_no_second_connection_can_be_had(connection: Connection, daemon: Daemon) -> None:
+def test_a_thread_that_can_have_none_is_told_so(connection: Connection, daemon: Daemon) -> None:
     connection.start()
     daemon.up = False
     with pytest.raises(HostOffline):
-        connection.long  # noqa: B018
+        connection.handle  # noqa: B018
     assert connection.connected
+
+
+@pytest.mark.parametrize("how", ["lost", "closed"])
+def test_who_waits_for_one_of_a_daemon_that_hangs_waits_no_longer_than_it_is_known(
+    mocker: MockerFixture, how: str
+) -> None:
+    xen, hangs, gate = FakeXen(mocker), threading.Event(), threading.Event()
+
+    def open(uri: str) -> Mock:
+        if xen.connection.setKeepAlive.called:
+            hangs.set()
+            gate.wait()
+        return xen.connection
+
+    connection = Connection(URI, opener=open)
+    connection.start()
+    with ThreadPoolExecutor(2) as others:
+        waiting = [others.submit(connection.another) for _ in range(2)]
+        assert hangs.wait(60)
+        if how == "lost":
+            callback = xen.connection.registerCloseCallback.call_args.args[0]
+            callback(xen.connection, libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE, None)
+        else:
+            connection.close()
+        for each in waiting:
+            with pytest.raises(HostOffline):
+                each.result(60)
+    gate.set()
+    connection.close()
+
+
+def test_a_few_long_calls_are_made_at_once(connection: Connection) -> None:
+    connection.start()
+    going, gate = threading.Semaphore(0), threading.Event()
+
+    def call() -> None:
+        with connection.long():
+            going.release()
+            gate.wait()
+
+    with ThreadPoolExecutor(module.LONG_AT_ONCE + 1) as callers:
+        for _ in range(module.LONG_AT_ONCE + 1):
+            callers.submit(call)
+        for _ in range(module.LONG_AT_ONCE):
+            assert going.acquire(timeout=60)
+        assert not going.acquire(timeout=0.2)
+        gate.set()
+        assert going.acquire(timeout=60)
 
 
 def test_close_takes_registrations_back_and_closes_all(connection: Connection, daemon: Daemon) -> None:
     gone: list[libvirt.virConnect] = []
     connection.on_close(gone.append)
     connection.start()
-    connection.long  # noqa: B018
     connection.close()
     assert gone == [daemon.made[0].connection]
-    for xen in daemon.made:
-        assert xen.connection.close.call_count == 1
+    assert daemon.made[0].connection.close.call_count == 1
     with pytest.raises(HostOffline):
         connection.handle  # noqa: B018
 
@@ -230,7 +279,9 @@ def test_in_process_there_is_one_connection(tmp_path: Path) -> None:
     connection = Connection(f"test://{tmp_path}/node.xml")
     connection.start()
     assert connection.in_process
-    assert connection.long is connection.handle
+    assert connection.another() is connection.handle
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: connection.handle).result() is connection.handle
     connection.close()
 
 
@@ -250,7 +301,6 @@ def test_a_real_daemon_that_is_killed_and_comes_back_is_connected_again(tmp_path
     with private_libvirtd(folder, "storage"):
         connection.start()
         assert connection.connected
-        assert connection.long is not connection.handle
         connection.handle.lookupByName("test").suspend()
         wait_for(lambda: events == ["test"])
     wait_for(lambda: not connection.connected)
@@ -260,8 +310,42 @@ def test_a_real_daemon_that_is_killed_and_comes_back_is_connected_again(tmp_path
     folder.mkdir()
     with private_libvirtd(folder, "storage"):
         wait_for(lambda: connection.connected)
-        connection.long.lookupByName("test").suspend()
+        connection.handle.lookupByName("test").suspend()
         wait_for(lambda: events == ["test", "test"])
+        connection.close()
+
+
+@pytest.fixture
+def soon_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that hangs is known to after two seconds."""
+    monkeypatch.setattr(module, "KEEPALIVE_INTERVAL_SECONDS", 1)
+    monkeypatch.setattr(module, "KEEPALIVE_COUNT", 1)
+
+
+@pytest.mark.fault("F4")
+@pytest.mark.usefixtures("soon_known")
+def test_calls_of_many_threads_on_a_real_daemon_that_hangs_end_and_go_on_later(tmp_path: Path) -> None:
+    with running_libvirtd(tmp_path, "test") as daemon, ThreadPoolExecutor(6) as callers:
+        connection = Connection(daemon.uri)
+        connection.start()
+
+        def call_on(begun: threading.Barrier) -> None:
+            begun.wait(60)
+            while True:
+                with translated(connection=connection):
+                    for domain in connection.handle.listAllDomains():
+                        domain.XMLDesc()
+
+        for _ in range(3):
+            begun = threading.Barrier(7)
+            calls = [callers.submit(call_on, begun) for _ in range(6)]
+            begun.wait(60)
+            with daemon.held():
+                for call in calls:
+                    with pytest.raises(HostOffline):
+                        call.result(60)
+            wait_for(lambda: connection.connected)
+            assert [domain.name() for domain in connection.handle.listAllDomains()] == ["test"]
         connection.close()
 
 

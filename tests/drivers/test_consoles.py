@@ -24,7 +24,7 @@ from agent.errors import HostOffline, InternalError, OperationNotAllowed, VMBadP
 from drivers.connection import Connection
 from drivers.consoles import WAIT, TextConsole
 from drivers.domains import LibvirtDomains
-from tests.contract.daemon import private_libvirtd
+from tests.contract.daemon import private_libvirtd, running_libvirtd
 from tests.door import WAIT_SECONDS, eventually
 from tests.drivers.fake_xen import FakeDomain, FakeXen, closed, error
 from tests.drivers.machines import Machines
@@ -242,7 +242,7 @@ def test_a_stream_that_ended_at_once_leaves_nothing_open(
     terminal.stream.eventAddCallback.side_effect = error(libvirt.VIR_ERR_INTERNAL_ERROR, "stream is not open")
     with pytest.raises(InternalError, match="stream is not open"):
         domains.open_console(text)
-    assert terminal.ended.is_set()
+    assert terminal.ended.wait(WAIT_SECONDS)
     assert not domains._open_consoles
 
 
@@ -271,20 +271,46 @@ def test_a_stream_of_a_real_libvirtd_is_carried_both_ways(tmp_path: Path) -> Non
         connection.start()
         text = f"<pool type='dir'><name>p</name><target><path>{folder}</path></target></pool>"
         volume = connection.handle.storagePoolCreateXML(text, 0).storageVolLookupByName("volume")
-        for way in (volume.download, volume.upload):
+        for way in ("download", "upload"):
             ended = threading.Event()
-            stream = connection.handle.newStream(libvirt.VIR_STREAM_NONBLOCK)
-            way(stream, 0, 0, 0)
+            own = connection.another()
+            stream = own.newStream(libvirt.VIR_STREAM_NONBLOCK)
+            getattr(own.storageVolLookupByPath(volume.path()), way)(stream, 0, 0, 0)
             console = TextConsole(stream, lambda console, ended=ended: ended.set())  # type: ignore[misc]
             console.start()
             with console.client as link:
                 link.settimeout(WAIT_SECONDS)
-                if way == volume.download:
+                if way == "download":
                     assert read(link, 2 * len(content)) == content
                 else:
                     link.sendall(content[::-1])
                     eventually(lambda: (folder / "volume").read_bytes() == content[::-1], "what was sent")
             assert ended.wait(WAIT_SECONDS)
+        connection.close()
+
+
+@pytest.mark.fault("F4")
+def test_events_go_on_where_a_console_is_closed_while_libvirtd_hangs(tmp_path: Path) -> None:
+    folder, place = tmp_path / "pool", tmp_path / "daemon"
+    folder.mkdir()
+    place.mkdir()
+    (folder / "volume").write_bytes(bytes(MIB))
+    with running_libvirtd(place, "storage") as daemon:
+        connection = Connection(daemon.uri)
+        connection.start()
+        text = f"<pool type='dir'><name>p</name><target><path>{folder}</path></target></pool>"
+        own = connection.another()
+        stream = own.newStream(libvirt.VIR_STREAM_NONBLOCK)
+        own.storagePoolCreateXML(text, 0).storageVolLookupByName("volume").download(stream, 0, 0, 0)
+        ended, turned = threading.Event(), threading.Event()
+        console = TextConsole(stream, lambda console: ended.set())
+        with daemon.held():
+            console.start()
+            console.client.close()
+            assert ended.wait(WAIT_SECONDS)
+            timer = libvirt.virEventAddTimeout(100, lambda timer, opaque: turned.set(), None)
+            assert turned.wait(WAIT_SECONDS)
+            libvirt.virEventRemoveTimeout(timer)
         connection.close()
 
 

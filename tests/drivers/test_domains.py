@@ -187,7 +187,7 @@ def test_after_a_reconnect_anything_may_have_changed(
     connection: Connection, domains: LibvirtDomains, machines: Machines, xen: FakeXen
 ) -> None:
     reported: list[str | None] = []
-    heard = threading.Event()
+    lost, heard = threading.Event(), threading.Event()
 
     def changed(uuid: str | None) -> None:
         reported.append(uuid)
@@ -195,8 +195,10 @@ def test_after_a_reconnect_anything_may_have_changed(
             heard.set()
 
     domains.watch(changed)
+    connection.on_close(lambda handle: lost.set())
     xen.alive = False
     assert connection.suspect()
+    assert lost.wait(60)
     xen.alive = True
     assert heard.wait(60)
     vm = machines.vm()

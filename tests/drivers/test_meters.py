@@ -33,7 +33,7 @@ SECOND_NS = 10**9
 def sample(clock: float, domid: int = 1, *, busy: tuple[int, int] | None = None, **domain: object) -> Sample:
     """A sample of a host with four processors and one domain."""
     given: dict[str, object] = {"cpu_ns": 0, "vcpus_ns": {}, "memory": 256 * MIB, **domain}
-    machine = Machine(None, 1024 * MIB, range(4))
+    machine = Machine(0, 1024 * MIB, range(4))
     key = (UUID, domid)
     counted = DomainCounters(**given)  # type: ignore[arg-type]
     return Sample(datetime.now(UTC), clock, machine, 512 * MIB, {key: counted}, {"eth0": (0, 0)}, busy)
