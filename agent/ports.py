@@ -5,6 +5,8 @@ realise comes as the live object, whose fields it reads. A driver raises XenErro
 called from worker threads, never with the store's lock held. Sizes are bytes, times seconds, rates KiB/s unless a name
 says otherwise. Text that comes from a guest or from another tool is cleaned by the driver: no control characters,
 lengths capped.
+
+Over the usual size: all that a driver has to satisfy, in one place.
 """
 
 from __future__ import annotations

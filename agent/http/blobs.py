@@ -17,7 +17,8 @@ from aiohttp import web
 
 from agent.classes import Blob
 from agent.errors import InvalidValue, OperationNotAllowed, RbacPermissionDenied, XenError
-from agent.http.transfers import Endpoint, Job, Reply, Transfers, find, refusal
+from agent.http.jobs import Job, Reply, find, refusal
+from agent.http.transfers import Endpoint, Transfers
 from agent.roles import Role
 from agent.rpc.connection import Connection, Refusal
 from agent.store.store import Store

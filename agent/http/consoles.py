@@ -33,7 +33,8 @@ from agent.errors import (
     VMBadPowerState,
     XenError,
 )
-from agent.http.transfers import Transfers, refusal
+from agent.http.jobs import refusal
+from agent.http.transfers import Transfers
 from agent.roles import Role
 from agent.rpc.connection import CONNECT, Connection, Refusal
 

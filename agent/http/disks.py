@@ -16,8 +16,8 @@ from agent.classes.enums import VdiOperation
 from agent.errors import InvalidValue, OperationNotAllowed, ValueNotSupported, VdiIoError, VdiTooSmall
 from agent.http import qcow2, vhd
 from agent.http.claims import held
+from agent.http.jobs import Job, Reply
 from agent.http.streams import Upload
-from agent.http.transfers import Job, Reply
 from agent.messages.sr import note_room
 from agent.messages.vdi_chains import tidy
 from agent.ports import SeenVolume, VolumeReader, VolumeWriter

@@ -21,7 +21,8 @@ from agent.archives.sources import Key, Kind, meaning_of
 from agent.call import Call
 from agent.classes import SR, VM, Host
 from agent.errors import InvalidValue, XenError
-from agent.http.transfers import Transfers, find, refusal
+from agent.http.jobs import find, refusal
+from agent.http.transfers import Transfers
 from agent.model.entity import Entity
 from agent.rpc.connection import Connection
 

@@ -2,7 +2,7 @@
 
 A request is answered on the loop; what it asks for is plain synchronous code on a worker of its own, which reads an
 Upload or writes a Download. The worker notes how its task ended before the client is told. What is sent and fetched,
-``disks`` and ``machines`` know.
+``disks``, ``machine_export`` and ``machine_import`` know.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
@@ -22,108 +22,27 @@ from agent.audit import NAME_SHOWN, Entry
 from agent.call import Call, Site
 from agent.classes import Task
 from agent.errors import (
-    HandleInvalid,
-    InvalidValue,
     RbacPermissionDenied,
     SessionInvalid,
     TooManyPendingTasks,
     VdiIoError,
     XenError,
 )
+from agent.http.jobs import Job, Reply, find, refusal
 from agent.http.streams import Download, Upload
 from agent.http.wires import LENT_BYTES, Wire
-from agent.model.entity import Entity
 from agent.roles import Role
 from agent.rpc.connection import Connection, Refusal
 from agent.rpc.dispatch import Dispatch
 from agent.rpc.server import go_on
 from agent.rpc.tasks import Tasks
 
-E = TypeVar("E", bound=Entity)
 AT_ONCE = 16
 """Transfers under way at the same time; one more is answered TOO_MANY_PENDING_TASKS."""
 SUBJECTS = ("vdi", "ref", "uuid", "sr_id", "sr_uuid")
 """The parameters by which requests name what they are about."""
 NO_LENGTH = 2**50
 """What Xen Orchestra announces for a stream whose length it does not know."""
-
-STATUSES = {
-    "SESSION_INVALID": 401,
-    "SESSION_AUTHENTICATION_FAILED": 401,
-    "RBAC_PERMISSION_DENIED": 403,
-    "PERMISSION_DENIED": 403,
-    "HANDLE_INVALID": 404,
-    "UUID_INVALID": 404,
-    "VDI_MISSING": 404,
-    "INVALID_VALUE": 400,
-    "VALUE_NOT_SUPPORTED": 400,
-    "FIELD_TYPE_ERROR": 400,
-    "VDI_IO_ERROR": 400,
-    "VDI_TOO_SMALL": 413,
-    "SR_FULL": 507,
-    "HOST_OFFLINE": 503,
-    "TOO_MANY_PENDING_TASKS": 503,
-    "INTERNAL_ERROR": 500,
-    "SR_BACKEND_FAILURE": 500,
-}
-"""HTTP's word for an error; 400 for those of an import, 409 for what the state of things forbids."""
-
-
-def status_of(error: XenError) -> int:
-    """The HTTP status of an error."""
-    return STATUSES.get(error.code, 400 if error.code.startswith("IMPORT_") else 409)
-
-
-@dataclass
-class Reply:
-    """The head of the answer to a download."""
-
-    status: int
-    headers: Mapping[str, str]
-    length: int | None
-    """None where it is not known beforehand."""
-
-
-@dataclass
-class Job:
-    """One transfer, as the worker sees it."""
-
-    call: Call
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    upload: Upload | None
-    download: Download | None
-    head_only: bool
-    begin: Callable[[Reply | None], None]
-    """Said once, when all was checked: the client is to send its body, or is sent this head."""
-
-    def wanted(self, cls: type[E], *names: str) -> E:
-        """The object that one of these parameters names, by reference or uuid. HANDLE_INVALID or UUID_INVALID for none
-        such.
-        """
-        for name in names:
-            value = self.query.get(name)
-            if value:
-                return find(self.call, cls, value)
-        raise InvalidValue(names[0], "it must be given")
-
-    def word(self, name: str, default: str, *known: str) -> str:
-        """A parameter that is one of some words; INVALID_VALUE for another."""
-        value = self.query.get(name, default).lower()
-        if value not in known:
-            raise InvalidValue(name, f"{value[:40]!r} is none of {', '.join(known)}")
-        return value
-
-
-def find(call: Call | Site, cls: type[E], value: str) -> E:
-    """The object of this reference or uuid."""
-    with call.store.lock:
-        if value.startswith("OpaqueRef:"):
-            found = call.store.find(cls.wire_name, value)
-            if not isinstance(found, cls):
-                raise HandleInvalid(cls.wire_name, value[:100])
-            return found
-        return call.store.by_uuid(cls, value[:100])
 
 
 @dataclass
@@ -148,15 +67,6 @@ class Endpoint:
                 return await self.transfers.serve(self, call, connection, request)
         except XenError as error:
             raise refusal(error) from None
-
-
-def refusal(error: XenError, task: Task | None = None) -> Refusal:
-    """An error as HTTP tells it."""
-    status = status_of(error)
-    headers = {} if task is None else {"Task-Id": task.ref}
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Basic realm="xen-host-agent", charset="UTF-8"'
-    return Refusal(status, str(error).encode("utf-8", "replace").decode().replace("\n", " "), headers)
 
 
 class Transfers:

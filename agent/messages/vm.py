@@ -1,5 +1,7 @@
 """The life of a machine: create, start, pause, suspend, shut down, destroy. Which state allows what is in a table
 (``agent.classes.lifecycle``); copies and snapshots are in ``vm_copies``, memory and processors in ``vm_memory``.
+
+Over the usual size: the verbs are a few lines each, and share how power is changed and undone.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Disks come first, as volumes that no object names; then one transaction makes the machine with its disks and cards. What
 fails before it is deleted again.
+
+Over the usual size: all kinds of copies share how disks are made first and taken away again.
 """
 
 from __future__ import annotations

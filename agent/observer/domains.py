@@ -2,6 +2,8 @@
 
 A domain nobody here made is adopted whole. What a client asked for stays as asked; only of a machine that was adopted
 and never changed through the API the configuration follows the hypervisor's too.
+
+Over the usual size: one class that looks at one machine, a few lines for each kind of thing that it has.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ readers that do not read; they are here, as one look a few times in every limit 
 What a request means, ``server`` decides.
 
 After a CONNECT, and after a request for a WebSocket, nothing more on the connection is HTTP.
+
+Over the usual size: what guards one connection is one state, of which each limit reads what the others keep.
 """
 
 from __future__ import annotations

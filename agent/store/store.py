@@ -3,6 +3,8 @@
 Memory is the truth for readers. A transaction changes it in place under one lock and can be undone; its end derives
 what follows from the changes, hands the rows to the journal and, once they are durable, the changes to the ring. No
 call to the machine below is made while the lock is held.
+
+Over the usual size: one class, all of it under one lock.
 """
 
 from __future__ import annotations

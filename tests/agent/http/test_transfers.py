@@ -15,7 +15,7 @@ from agent.classes import VBD, VDI, VIF, VM, Network, Task
 from agent.errors import HostOffline, OperationNotAllowed, SrBackendFailure, SrFull, XenError
 from agent.http import transfers as module
 from agent.http import xva
-from agent.http.transfers import status_of
+from agent.http.jobs import status_of
 from tests.agent.http.served import SIZE, Served
 from tests.door import WAIT_SECONDS, eventually
 from tests.fake_machine import FakeMachine

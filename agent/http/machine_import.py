@@ -1,31 +1,25 @@
-"""``/export`` and ``/import``: a whole machine with its disks, as an XVA file.
+"""``/import``: a whole machine with its disks, made of an XVA file.
 
-An import is all or nothing: its disks are files that nobody sees until the last byte has come, then one transaction
-makes the machine. What the file says is taken as what a client says: the fields that ``create`` takes, checked alike.
-References, uuids and paths in it name nothing on this host, but for networks and media, which are looked up.
+All or nothing: its disks are files that nobody sees until the last byte has come, then one transaction makes the
+machine. What the file says is taken as what a client says: the fields that ``create`` takes, checked alike. References,
+uuids and paths in it name nothing on this host, but for networks and media, which are looked up.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from isal import isal_zlib
-
-from agent import __version__
 from agent.call import Call
 from agent.classes import SR, VBD, VDI, VIF, VM, Network, VBDMetrics, VIFMetrics
 from agent.classes.devices import CARDS, PLACES, number_of
-from agent.classes.enums import PowerState, VbdMode, VbdType, VdiOperation, VdiType, VmOperation
-from agent.classes.lifecycle import require
+from agent.classes.enums import VbdMode, VdiType
 from agent.errors import (
     DeviceAlreadyExists,
-    HandleInvalid,
     ImportFailed,
     ImportObjectMissing,
     InvalidDevice,
@@ -36,10 +30,8 @@ from agent.errors import (
     XenError,
 )
 from agent.http import ova, xva
-from agent.http.claims import held
+from agent.http.jobs import Job, find
 from agent.http.ova import Described
-from agent.http.streams import Download
-from agent.http.transfers import Job, Reply, find
 from agent.messages.sr import UUID, note_room
 from agent.messages.vdi_chains import note_volume, or_undone, require_attached, require_own, settle
 from agent.messages.vif import random_mac
@@ -47,37 +39,13 @@ from agent.messages.vm import define_or_undo
 from agent.messages.vm_memory import check_limits, check_vcpus
 from agent.model.entity import Entity
 from agent.model.messages import construct, constructor_record
-from agent.model.types import EPOCH, Mistyped, Ref, Set
+from agent.model.types import Mistyped, Ref, Set
 from agent.observer.domains import make_parts
-from agent.ports import VolumeReader, VolumeWriter
+from agent.ports import VolumeWriter
 from agent.rpc.xmlrpc import value_text
 
 log = logging.getLogger(__name__)
 
-AS_HALTED: Mapping[str, Any] = {
-    "power_state": PowerState.HALTED,
-    "domid": -1,
-    "current_operations": {},
-    "allowed_operations": (),
-    "is_a_snapshot": False,
-    "snapshot_of": None,
-    "snapshots": (),
-    "snapshot_time": EPOCH,
-    "snapshot_info": {},
-    "resident_on": None,
-    "consoles": (),
-    "metrics": None,
-    "guest_metrics": None,
-    "parent": None,
-    "children": (),
-}
-"""What an exported machine is told to be, as xapi tells it."""
-IDLE: Mapping[str, Any] = {
-    "current_operations": {},
-    "allowed_operations": (),
-    "currently_attached": False,
-    "metrics": None,
-}
 NOT_TAKEN = frozenset(
     {
         "affinity",
@@ -92,113 +60,6 @@ NOT_TAKEN = frozenset(
     }
 )
 """Fields of a machine that mean something on the host it came from only."""
-
-
-# --- out
-
-
-def export_machine(job: Job) -> str:
-    """Send a machine."""
-    call = job.call
-    vm = job.wanted(VM, "ref", "uuid")
-    compression = job.word("use_compression", "false", "false", "true", "gzip", "zstd")
-    if compression == "zstd":
-        raise ValueNotSupported("use_compression", "zstd", "gzip is the only compression")
-    with _exporting(call, vm), ExitStack() as opened:
-        description, disks = _described(call, vm)
-        readers: dict[str, VolumeReader] = {}
-        for id, vdi in disks.items():
-            opened.enter_context(held(call, vdi, VdiOperation.COPY))
-            readers[id] = call.storage.read_volume(vdi, lambda part: call.progress(0.0))
-            opened.callback(readers[id].close)
-        headers = {
-            "Content-Type": "application/octet-stream",
-            "Content-Disposition": 'attachment; filename="export.xva"',
-        }
-        job.begin(Reply(200, headers, None))
-        if not job.head_only:
-            assert job.download is not None
-            _send(call, description, readers, _Sink(job.download, packed=compression != "false"))
-    return ""
-
-
-class _Sink:
-    """Where the archive goes, compressed or not."""
-
-    def __init__(self, download: Download, *, packed: bool) -> None:
-        self._download = download
-        self._stream = isal_zlib.compressobj(1, wbits=31) if packed else None
-
-    def write(self, data: bytes) -> None:
-        packed = data if self._stream is None else self._stream.compress(data)
-        if packed:
-            self._download.write(packed)
-
-    def end(self) -> None:
-        if self._stream is not None:
-            self._download.write(self._stream.flush())
-
-
-def _send(call: Call, description: bytes, readers: Mapping[str, VolumeReader], sink: _Sink) -> None:
-    sink.write(xva.member("ova.xml", description))
-    whole = sum(reader.size for reader in readers.values()) or 1
-    before = 0
-    for id, reader in readers.items():
-        for data, done in xva.pieces(reader, id):
-            sink.write(data)
-            call.progress((before + done) / whole)
-        before += reader.size
-    sink.write(xva.END)
-    sink.end()
-
-
-@contextmanager
-def _exporting(call: Call, vm: VM) -> Iterator[None]:
-    """Meanwhile the machine shows that it is exported."""
-    task = call.task
-    assert task is not None
-    with call.store.transaction(wait=False):
-        if not call.store.is_live(vm):
-            raise HandleInvalid("VM", vm.ref)
-        require(vm, VmOperation.EXPORT)
-        vm.current_operations = {**vm.current_operations, task.ref: VmOperation.EXPORT}
-    try:
-        yield
-    finally:
-        with call.store.transaction(wait=False):
-            if call.store.is_live(vm):
-                vm.current_operations = {key: what for key, what in vm.current_operations.items() if key != task.ref}
-
-
-def _described(call: Call, vm: VM) -> tuple[bytes, dict[str, VDI]]:
-    """The description of a machine, and the disks whose content goes with it, by their ids in it and in their order."""
-    with call.store.lock:
-        parts: dict[Entity, None] = dict.fromkeys([vm, *vm.VBDs, *vm.VIFs])
-        for vif in vm.VIFs:
-            parts[vif.network] = None
-        disks: dict[VDI, None] = {}
-        for vbd in vm.VBDs:
-            if vbd.VDI is not None:
-                parts[vbd.VDI] = parts[vbd.VDI.SR] = None
-                if vbd.type is not VbdType.CD:
-                    disks[vbd.VDI] = None
-        entities = list(parts)
-        instead = {entity: AS_HALTED if entity is vm else IDLE for entity in entities}
-        host = call.host.software_version
-        version = {
-            "hostname": call.host.hostname,
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "product_version": host.get("product_version", ""),
-            "product_brand": host.get("product_brand", ""),
-            "build_number": __version__,
-        }
-        ids = {entity: f"Ref:{number}" for number, entity in enumerate(entities)}
-        # xapi reads the disks in the order of their ids as text.
-        sent = sorted((ids[vdi], vdi) for vdi in disks)
-        return ova.write(entities, instead, version), dict(sent)
-
-
-# --- in
 
 
 @dataclass
