@@ -7,6 +7,8 @@ same, or nothing is done with it. All are within one folder, and no name is ever
 
 An image that has others laid over it is never written to. To clone a disk, its file becomes the one of a hidden base,
 and disk and clone are new images over it, which takes no time. Every operation is noted in the disk journal first.
+
+Over the usual size: one class for one port, whose operations agree on what the name of a file says.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +25,7 @@ from agent.classes import SR, VDI
 from agent.errors import InvalidValue, OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing, XenError
 from agent.ports import SeenVolume, VolumeReader, VolumeWriter
 from drivers import images
+from drivers.chain_reader import open_chain
 from drivers.connection import Connection
 from drivers.disk_journal import DiskJournal, Operation, Step
 from drivers.pools import Pools, file_call
@@ -187,13 +190,22 @@ class FolderDisks(Pools, ABC):
             raise InvalidValue("format", f"this is no qcow2 image that can be taken: {error}") from None
 
     def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
-        """Open the disk for reading. What is not one raw image is unpacked first, beside it in its folder."""
+        """Open the disk for reading. Compressed data is unpacked, beside it in its folder, when it is met."""
         guard = partial(file_call, vdi.SR, vdi, vdi.virtual_size)
         with self.folder(vdi.SR) as folder, guard(), ExitStack() as opened:
             chain = self._layers(folder, vdi, opened)
             if other := {layer.format for layer in chain} - set(MADE):
                 raise ValueNotSupported("format", min(other), "only raw and qcow2 images are read")
-            return images.open_chain(folder, chain, vdi.virtual_size, self.qemu_img, guard, progress)
+            return open_chain(chain, vdi.virtual_size, self.qemu_img, guard, partial(self._unpacked, vdi, progress))
+
+    def _unpacked(self, vdi: VDI, progress: Callable[[float], None], chain: Sequence[Layer]) -> VolumeReader:
+        """What a chain of the disk's images shows, as a file that has no name."""
+        guard = partial(file_call, vdi.SR, vdi, vdi.virtual_size)
+        with self.folder(vdi.SR) as folder, guard(), closing(folder.stage("export")) as staged:
+            os.ftruncate(staged.descriptor, vdi.virtual_size)
+            with images.damage():
+                self.qemu_img.convert(chain, Layer(staged.descriptor, "raw"), progress, shared=True)
+            return images.Opened(os.dup(staged.descriptor), vdi.virtual_size, "", guard)
 
     def write_volume(self, vdi: VDI) -> VolumeWriter:
         """Begin what is to take the place of the disk's image, or become it. It will rest on nothing.

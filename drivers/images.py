@@ -1,15 +1,15 @@
 """Volumes opened to send or replace what a guest sees of them, byte for byte.
 
-A raw file or a device is read as it lies, with its holes; an image with a header is unpacked first, into a file that
-has no name any more. What replaces a volume is a file beside it until it is whole and on the disk. Which pool and which
-file a disk is, and what it is laid over, ``disks`` and ``storage`` know.
+A raw file or a device is read as it lies, with its holes; images with a header ``chain_reader`` reads. What replaces a
+volume is a file beside it until it is whole and on the disk. Which pool and which file a disk is, and what it is laid
+over, ``disks`` and ``storage`` know.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
@@ -66,30 +66,6 @@ class Opened:
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-
-def open_chain(
-    folder: Folder,
-    chain: Sequence[Layer],
-    size: int,
-    qemu_img: QemuImg,
-    guard: Guard,
-    progress: Callable[[float], None],
-) -> Opened:
-    """A reader of a disk of `size` bytes by its open images, itself first. The caller closes those."""
-    top = chain[0].descriptor
-    status = os.fstat(top)
-    tag = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
-    if len(chain) == 1 and chain[0].format == "raw":
-        return Opened(os.dup(top), status.st_size, tag, guard)
-    unpacked = folder.stage("export")
-    try:
-        os.ftruncate(unpacked.descriptor, size)
-        with damage():
-            qemu_img.convert(chain, Layer(unpacked.descriptor, "raw"), progress, shared=True)
-        return Opened(os.dup(unpacked.descriptor), size, tag, guard)
-    finally:
-        unpacked.close()
 
 
 def open_device(descriptor: int, guard: Guard) -> Opened:

@@ -15,9 +15,10 @@ import select
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 POLL_SECONDS = 0.2
 """How often one who waits is asked whether it is still wanted."""
@@ -37,6 +38,19 @@ class Layer:
 
     descriptor: int
     format: str
+
+
+class Extent(NamedTuple):
+    """A stretch of what a chain of images shows."""
+
+    start: int
+    end: int
+    data: bool
+    """Whether anything but zeroes may be there."""
+    layer: int
+    """Which image of the chain has it."""
+    place: int
+    """Where in the file of that image it begins; -1 where it is compressed, and nowhere as it is."""
 
 
 def ignore(part: float) -> None:
@@ -98,6 +112,42 @@ class QemuImg:
         """EIO for an image that is not whole, such as one that was cut off: what is missing would read as zero."""
         self._run(["check", _tree([layer])], [layer.descriptor], fine=(0, _ONLY_LEAKS))
 
+    def extents(self, chain: Sequence[Layer], start: int) -> Iterator[Extent]:
+        """What the first image of the chain shows from there to its end, in order. Closed early it ends the program."""
+        command = self._command(["map", "--output=json", "-U", f"--start-offset={start}", _tree(chain)])
+        with (
+            tempfile.TemporaryFile() as complaints,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                pass_fds=_descriptors(chain),
+                env={**os.environ, "LC_ALL": "C"},
+            ) as process,
+        ):
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    if item := line.strip(b"[], \n"):
+                        yield _extent(json.loads(item))
+            except BaseException:
+                process.kill()
+                raise
+            if process.wait() != 0:
+                complaints.seek(0)
+                said = complaints.read(_SAID_MAX).decode("utf-8", "replace").strip()
+                raise OSError(errno.EIO, said or "qemu-img failed")
+
+    def _command(self, arguments: Sequence[str]) -> list[str]:
+        if self._program is None:
+            raise OSError(errno.ENOPKG, "qemu-img is not installed, without which there are raw disks only")
+        # What ends the agent ends its tools: one that went on would write to what the next start tidies up.
+        bound = [self._dies_with_us, "--pdeathsig", "KILL"] if self._dies_with_us else []
+        if self._limits:
+            bound += [self._limits, f"--as={_MEMORY_BYTES}", "--core=0", "--"]
+        return [*bound, self._program, *arguments]
+
     def _run(
         self,
         arguments: Sequence[str],
@@ -106,14 +156,8 @@ class QemuImg:
         *,
         fine: Sequence[int] = (0,),
     ) -> None:
-        if self._program is None:
-            raise OSError(errno.ENOPKG, "qemu-img is not installed, without which there are raw disks only")
-        # What ends the agent ends its tools: one that went on would write to what the next start tidies up.
-        bound = [self._dies_with_us, "--pdeathsig", "KILL"] if self._dies_with_us else []
-        if self._limits:
-            bound += [self._limits, f"--as={_MEMORY_BYTES}", "--core=0", "--"]
         with subprocess.Popen(
-            [*bound, self._program, *arguments],
+            self._command(arguments),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -149,6 +193,11 @@ def _watch(process: subprocess.Popen[bytes], progress: Callable[[float], None]) 
         progress(part)
     process.wait()
     return said.decode("utf-8", "replace").strip()
+
+
+def _extent(item: dict[str, Any]) -> Extent:
+    start, data = item["start"], item["data"] and not item["zero"]
+    return Extent(start, start + item["length"], data, item["depth"], item.get("offset", -1))
 
 
 def _path(descriptor: int) -> str:

@@ -2,6 +2,8 @@
 
 What is done to the files of a folder is in ``disks``. Devices (logical volumes, partitions) are raw; libvirt makes and
 deletes them, and qemu-img copies them. Pools themselves are in ``pools``.
+
+Over the usual size: one class for one port.
 """
 
 from __future__ import annotations
