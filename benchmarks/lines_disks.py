@@ -111,6 +111,8 @@ class Moved:
     back: Pairs
     image_out: Pairs
     image_back: Pairs
+    image_bare: Pairs
+    layered: Pairs
     megabytes: float
     """MiB of memory that the agent had more, at the most, while it took the dense disk."""
 
@@ -157,7 +159,21 @@ def _move(lab: Lab) -> Moved:
             lambda: timed(lambda: bench.send(image, sparse_vdi, "qcow2")),
             lambda: timed(lambda: _synced("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, copy)),
         )
-        return Moved(out, bare, back, image_out, image_back, megabytes)
+        image_peer = (HOST, int(lab.child("peers", "file", str(image)).line()))
+        image_bare = in_turn(
+            rounds,
+            lambda: timed(lambda: bench.fetch(sparse_vdi, "qcow2", fetched)),
+            lambda: timed(lambda: fetch(image_peer, "/", fetched)),
+        )
+        other_vdi, other_file = bench.disk(SPARSE)
+        run(["cp", "--sparse=always", str(sparse), str(other_file)])
+        clone_vdi = bench.agent.call("VDI.clone", other_vdi, {})
+        layered = in_turn(
+            rounds,
+            lambda: timed(lambda: bench.fetch(clone_vdi, "qcow2", fetched)),
+            lambda: timed(lambda: bench.fetch(sparse_vdi, "qcow2", fetched)),
+        )
+        return Moved(out, bare, back, image_out, image_back, image_bare, layered, megabytes)
 
 
 def _memory(bench: Bench, work: Any) -> float:
@@ -209,4 +225,6 @@ LINES: tuple[Line, ...] = (
     Line("17c", "import of that image / qemu-img convert and sync", Goal(1.3), partial(_ratio, "image_back")),
     Line("17d", "memory more than idle during 17a", Goal(64, 32, unit="MiB"), memory),
     Line("17e", "the export of 17 / a bare loop that sends the file", Goal(1.1), partial(_ratio, "bare")),
+    Line("17f", "the export of 17b / a bare loop that sends that image", Goal(1.1), partial(_ratio, "image_bare")),
+    Line("17g", "the export of 17b, of a clone / of the disk", Goal(1.3), partial(_ratio, "layered")),
 )

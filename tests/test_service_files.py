@@ -7,7 +7,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,46 @@ def test_openrc_has_machines_shut_down_and_waits_for_that() -> None:
         waits, *words = done.stdout.splitlines()
         assert waits == "keyword -timeout"  # else what is stopped after it waits for a minute
         assert code or cli.parser().parse_args(words[0].split()).action == "stop"
+
+
+@pytest.mark.parametrize(
+    ("listens", "does", "healthy"),
+    [
+        (True, "exit 0", True),
+        (True, "exit 1", True),
+        (True, "exec sleep 60", False),
+        (False, "exec sleep 60", True),
+    ],
+    ids=["answers", "refuses", "hangs", "listens elsewhere"],
+)
+def test_openrc_starts_an_agent_that_hangs_anew_and_no_other(
+    tmp_path: Path, listens: bool, does: str, healthy: bool
+) -> None:
+    agent, asked = tmp_path / "agent", tmp_path / "asked"
+    agent.write_text(f'#!/bin/sh\necho "$*" > {asked}\n{does}\n')
+    agent.chmod(0o755)
+    place = tmp_path / "socket"
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        if listens:
+            listening.bind(str(place))
+        environment = os.environ | {
+            "XEN_HOST_AGENT_COMMAND": str(agent),
+            "XEN_HOST_AGENT_SOCKET": str(place),
+            "XEN_HOST_AGENT_PATIENCE": "1",
+        }
+        done = subprocess.run(
+            ["sh", "-c", '. "$0"; ewarn() { echo "$*"; }; healthcheck', ROOT / "openrc" / "xen-host-agent"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode == 0) is healthy
+    assert ("started anew" in done.stdout) is not healthy
+    assert asked.exists() is listens
+    if listens:
+        words = cli.parser().parse_args(asked.read_text().split())
+        assert (words.url, words.message) == (f"unix:{place}", "pool.get_all")
 
 
 def test_the_pam_file_has_auth_and_account() -> None:
