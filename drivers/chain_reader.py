@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from agent.ports import VolumeReader
 from drivers.images import Guard, Opened, damage
@@ -56,7 +56,7 @@ class ChainReader:
         self._guard = guard
         self._unpack = unpack
         self._unpacked: VolumeReader | None = None
-        self._map: Iterator[Extent] = iter(())
+        self._map: Generator[Extent, None, None] | None = None
         self._known: deque[Extent] = deque()
         """The data between `_from` and `_to`."""
         self._from = self._to = size
@@ -149,7 +149,7 @@ class ChainReader:
 
     def _learn(self) -> bool:
         """Take one stretch more of the map. False for one that is compressed."""
-        extent = next(self._map, None)
+        extent = None if self._map is None else next(self._map, None)
         if extent is None:
             self._to = self.size
             return True
@@ -165,7 +165,7 @@ class ChainReader:
             self._from = self._known.popleft().end
 
     def _end_map(self) -> None:
-        if hasattr(self._map, "close"):
+        if self._map is not None:
             self._map.close()
 
     def _instead(self) -> VolumeReader:

@@ -4,6 +4,7 @@ combinations of them that are known not to work. Looks only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import libvirt
 
 from drivers import reasons
-from drivers.program import installed
+from drivers.program import Program, installed
 from drivers.xenstore import PLACES
 
 LEAST_LIBVIRT = 9_000_000
@@ -22,6 +23,22 @@ TOOLS = (
 )
 DEVICE_MODEL = ("usr/lib/xen/bin/qemu-system-i386", "usr/lib/xen/boot/hvmloader")
 """Where libvirt 9.0 looks for what an HVM guest needs; Debian has them elsewhere."""
+QEMU = ("usr/libexec/xen-qemu-system-i386", DEVICE_MODEL[0], "usr/bin/qemu-system-i386")
+"""Where the device model is on Debian and on others; the first that is there counts."""
+BAD_XEN = {
+    "4.17": (
+        "Xen 4.17 was seen to panic when a processor leaves a CPU pool",
+        "take processors out of CPU pools only while no machine has to go on",
+    )
+}
+BAD_QEMU = {
+    "7.2": (
+        "QEMU 7.2 serves no file read-only, and dies when a CD drive that was empty at the guest's start gets a medium;"
+        " the agent refuses both",
+        "have the medium in the drive when the machine starts: later it can be changed, and ejected and inserted again",
+    )
+}
+"""What was seen on a real Xen (docs/xen.md), by version, and what to do about it."""
 
 
 class Seen(NamedTuple):
@@ -50,6 +67,8 @@ def host(uri: str, root: Path = Path("/")) -> Iterator[Seen]:
     version = ".".join(_read(root / "sys/hypervisor/version" / part) for part in ("major", "minor")).strip(".")
     if version:
         yield Seen("ok", "xen", f"Xen {version}")
+    if version in BAD_XEN:
+        yield Seen("note", "xen", *BAD_XEN[version])
     for name, needed, todo in TOOLS:
         if installed(name) is None:
             yield Seen("error" if needed else "note", "tools", f"{name} is not there", todo)
@@ -62,6 +81,16 @@ def host(uri: str, root: Path = Path("/")) -> Iterator[Seen]:
     if missing:
         todo = "if HVM guests do not start, link them there, as docs/xen.md tells"
         yield Seen("note", "device model", f"libvirt on Debian looks for {' and '.join(missing)}", todo)
+    if (version := _qemu_version(root)) in BAD_QEMU:
+        yield Seen("note", "device model", *BAD_QEMU[version])
+
+
+def _qemu_version(root: Path) -> str:
+    """The first two numbers; empty where no device model tells."""
+    path = next((root / path for path in QEMU if (root / path).exists()), None)
+    said = None if path is None else Program(str(path)).read("--version")
+    match = re.search(r"version (\d+\.\d+)", said or "")
+    return match[1] if match else ""
 
 
 def hypervisor(uri: str) -> Iterator[Seen]:

@@ -16,7 +16,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -112,7 +112,7 @@ class QemuImg:
         """EIO for an image that is not whole, such as one that was cut off: what is missing would read as zero."""
         self._run(["check", _tree([layer])], [layer.descriptor], fine=(0, _ONLY_LEAKS))
 
-    def extents(self, chain: Sequence[Layer], start: int) -> Iterator[Extent]:
+    def extents(self, chain: Sequence[Layer], start: int) -> Generator[Extent, None, None]:
         """What the first image of the chain shows from there to its end, in order. Closed early it ends the program."""
         command = self._command(["map", "--output=json", "-U", f"--start-offset={start}", _tree(chain)])
         with (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class Opener:
 
     def open(self) -> VolumeReader:
         class Counted(QemuImg):
-            def extents(counted, chain: Sequence[Layer], start: int) -> Iterator[Extent]:  # noqa: N805
+            def extents(counted, chain: Sequence[Layer], start: int) -> Generator[Extent, None, None]:  # noqa: N805
                 self.maps.append(start)
                 return super().extents(chain, start)
 

@@ -21,7 +21,7 @@ def dom0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "proc/xen/capabilities": "control_d\n",
         "sys/hypervisor/type": "xen\n",
         "sys/hypervisor/version/major": "4\n",
-        "sys/hypervisor/version/minor": "17\n",
+        "sys/hypervisor/version/minor": "18\n",
         "run/xenstored/socket": "",
         **dict.fromkeys(checkup.DEVICE_MODEL, ""),
     }
@@ -42,7 +42,25 @@ def bad(findings: list[Seen]) -> list[tuple[str, str]]:
 def test_a_fit_host_has_nothing_to_do(dom0: Path) -> None:
     found = list(checkup.host(XEN, dom0))
     assert bad(found) == []
+    assert Seen("ok", "xen", "Xen 4.18") in found
+
+
+@pytest.mark.parametrize("place", checkup.QEMU)
+@pytest.mark.parametrize(("version", "known"), [("7.2.18 (Debian 1:7.2+dfsg-7+deb12u18)", True), ("8.2.2", False)])
+def test_a_device_model_that_is_known_to_be_bad_is_named(dom0: Path, place: str, version: str, known: bool) -> None:
+    (dom0 / checkup.DEVICE_MODEL[0]).unlink()
+    (dom0 / place).parent.mkdir(parents=True, exist_ok=True)
+    (dom0 / place).write_text(f"#!/bin/sh\necho 'QEMU emulator version {version}'\n")
+    (dom0 / place).chmod(0o755)
+    told = Seen("note", "device model", *checkup.BAD_QEMU["7.2"])
+    assert (told in checkup.host(XEN, dom0)) is known
+
+
+def test_a_xen_that_is_known_to_be_bad_is_named(dom0: Path) -> None:
+    (dom0 / "sys/hypervisor/version/minor").write_text("17\n")
+    found = list(checkup.host(XEN, dom0))
     assert Seen("ok", "xen", "Xen 4.17") in found
+    assert bad(found) == [("note", "xen")]
 
 
 @pytest.mark.parametrize(
