@@ -46,8 +46,8 @@ class Bench:
     patience_seconds: float = 60.0
     poll_seconds: float = 0.01
     reported: list[str | None] = field(default_factory=list)
-    states: list[PowerState] = field(default_factory=list)
-    """The states that were seen at each report."""
+    states: list[tuple[str, PowerState]] = field(default_factory=list)
+    """The domain that was reported, and the state that was seen: on a real Xen those of earlier cases are there too."""
     _heard: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self, vm: c.VM) -> None:
@@ -63,7 +63,7 @@ class Bench:
             with self._heard:
                 self.reported.append(uuid)
                 if seen is not None:
-                    self.states.append(seen.power_state)
+                    self.states.append((seen.uuid, seen.power_state))
                 self._heard.notify_all()
 
         self.domains.watch(changed)

@@ -245,7 +245,7 @@ def test_a_machine_that_is_started_paused_is_never_seen_running(bench: Bench) ->
     bench.domains.start(vm, True)
     bench.wait_for_report(vm.uuid)
     assert bench.see(vm).power_state is PowerState.PAUSED
-    assert PowerState.RUNNING not in bench.states
+    assert (vm.uuid, PowerState.RUNNING) not in bench.states
     bench.domains.unpause(vm)
     assert bench.see(vm).power_state is PowerState.RUNNING
 
