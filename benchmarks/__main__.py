@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
 from benchmarks import (
     lines_calls,
@@ -74,7 +75,7 @@ def _row(lab: Lab, line: Line) -> Row:
 
 def _sorted(rows: Sequence[Row]) -> list[Row]:
     """As they are numbered: 2a after 2, 12 after 9."""
-    return sorted(rows, key=lambda row: (int(row.line.number.rstrip("abcde")), row.line.number))
+    return sorted(rows, key=lambda row: (int(row.line.number.rstrip(ascii_lowercase)), row.line.number))
 
 
 def main() -> None:
