@@ -4,6 +4,8 @@ decide.
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Entity)
 PROGRESS_STEP = 0.01
+PROGRESS_SECONDS = 0.05
+"""A task's progress is noted when it grew by so much, and no more often: who waits for the task is told of each."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,10 @@ class Call:
     caller: Caller = field(default=Caller(""))
     """Where it comes from."""
     task: Task | None = field(default=None)
+    _done: float = field(default=0.0, init=False)
+    """How much of the task is done; of which the task itself may not have been told yet."""
+    _noted: float = field(default=-math.inf, init=False)
+    """When it was told last, by the clock that only goes forward."""
 
     @property
     def store(self) -> Store:
@@ -113,14 +121,19 @@ class Call:
         return [entity for entity in self.store.all(cls) if holds(entity)]
 
     def progress(self, part: float) -> None:
-        """Note how much of the task is done, 0 to 1. TASK_CANCELLED if it was told to stop, which the caller lets
-        through.
+        """Note how much of the task is done, 0 to 1; less than before, such as 0, says nothing new. TASK_CANCELLED if
+        it was told to stop, which the caller lets through.
         """
         task = self.task
         if task is None:
             return
         if task.status in ("cancelling", "cancelled"):
             raise TaskCancelled(task)
-        if part - task.progress >= PROGRESS_STEP and self.store.is_live(task):
+        self._done = max(self._done, min(part, 1.0))
+        now = time.monotonic()
+        if self._done - task.progress < PROGRESS_STEP or now - self._noted < PROGRESS_SECONDS:
+            return
+        if self.store.is_live(task):
+            self._noted = now
             with self.store.transaction(wait=False):
-                task.progress = min(part, 1.0)
+                task.progress = self._done

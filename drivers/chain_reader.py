@@ -89,7 +89,8 @@ class ChainReader:
     # --- by the map; None at what is compressed
 
     def _next_data(self, offset: int) -> tuple[int, int] | None:
-        self._begin_at(offset)
+        if offset < self._from or offset > self._to + STRETCH:
+            self._begin_at(offset)
         self._forget(offset - STRETCH)
         start = end = -1
         at = 0
@@ -112,11 +113,13 @@ class ChainReader:
         return (self.size, self.size) if start < 0 else (start, min(end, self.size))
 
     def _read(self, offset: int, length: int) -> bytes | None:
-        self._begin_at(offset)
+        if offset < self._from:  # forward the map goes on: who reads piece by piece passes over less than a start costs
+            self._begin_at(offset)
         end = offset + length
         while self._to < end:
             if not self._learn():
                 return None
+            self._forget(offset - STRETCH)
         found = [extent for extent in self._known if extent.start < end and extent.end > offset]
         if len(found) == 1 and found[0].start <= offset and found[0].end >= end:
             return self._content(found[0], offset, length)
@@ -140,12 +143,11 @@ class ChainReader:
     # --- the map
 
     def _begin_at(self, offset: int) -> None:
-        """Have the map reach back to there."""
-        if offset < self._from or offset > self._to + STRETCH:
-            self._end_map()
-            self._known.clear()
-            self._from = self._to = offset
-            self._map = self._qemu_img.extents(self._chain, offset)
+        """Begin the map anew, from there."""
+        self._end_map()
+        self._known.clear()
+        self._from = self._to = offset
+        self._map = self._qemu_img.extents(self._chain, offset)
 
     def _learn(self) -> bool:
         """Take one stretch more of the map. False for one that is compressed."""

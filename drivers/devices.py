@@ -17,8 +17,9 @@ from typing import Protocol
 
 from agent.errors import SrFull, VdiIoError, XenError
 from agent.ports import SeenVolume
-from drivers.images import Guard, damage, write_all
+from drivers.images import Guard, damage
 from drivers.qemu_img import Layer, QemuImg
+from drivers.sparse import write_all
 
 SPOOL_SLACK = 2**26
 """So much more than its disk, beside a sixteenth of it, an image may be that has to be there before it is read."""

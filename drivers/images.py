@@ -17,13 +17,11 @@ from agent.errors import OperationNotAllowed, VdiIoError
 from agent.ports import SeenVolume
 from drivers.qcow2_stream import Stream
 from drivers.qemu_img import Layer, QemuImg
-from drivers.sparse import Folder, Staged
+from drivers.sparse import Folder, Staged, WriteBehind, write_all
 from drivers.text import cleaned
 
 BLOCK = 4096
 """So many zero bytes that lie together become a hole."""
-BEHIND = 8 * 2**20
-"""So many bytes after another are written before they are on their way to the disk."""
 _ZERO_BLOCK = bytes(BLOCK)
 
 Guard = Callable[[], AbstractContextManager[None]]
@@ -119,7 +117,6 @@ class StagedImage:
         self._folder = Folder(folder.path)
         self._spooled: Staged | None = None
         self._stream: Stream | None = None
-        self._behind = 0
         self._name = name
         try:
             self._image = self._folder.stage(name)
@@ -132,6 +129,7 @@ class StagedImage:
             self._image.close()
             self._folder.close()
             raise
+        self._behind = WriteBehind(self._image.descriptor)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write what is not zero."""
@@ -140,19 +138,7 @@ class StagedImage:
         with self._guard():
             write_sparse(self._image.descriptor, offset, data)
             if self._format == "raw":  # another is made of this one once more
-                self._write_behind(offset + len(data))
-
-    def _write_behind(self, position: int) -> None:
-        """Have the disk begin with what is written up to here, and the memory given back of what it is done with.
-
-        Guests do not read by this host's page cache, and what they run in must not make way for a disk that comes.
-        """
-        if position - self._behind >= BEHIND:
-            begin = max(self._behind - BEHIND, 0)
-            os.posix_fadvise(self._image.descriptor, begin, position - begin, os.POSIX_FADV_DONTNEED)
-            self._behind = position
-        elif position < self._behind:
-            self._behind = position
+                self._behind.written(offset + len(data))
 
     def spool(self, data: bytes | memoryview) -> None:
         with self._guard():
@@ -221,10 +207,3 @@ def write_sparse(descriptor: int, offset: int, data: bytes | memoryview) -> None
                 begun = at + BLOCK
     if any(view[blocks * BLOCK :]) or begun < blocks * BLOCK:
         write_all(descriptor, offset + begun, view[begun:])
-
-
-def write_all(descriptor: int, offset: int, data: memoryview) -> None:
-    """Write all of it."""
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written

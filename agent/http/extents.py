@@ -1,4 +1,4 @@
-"""The data of a volume in units of an image format, found again for every pass: nothing of it is kept in memory."""
+"""The data of a volume in units of an image format, as it is found when it is asked for: nothing of it is kept here."""
 
 from __future__ import annotations
 

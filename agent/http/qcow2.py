@@ -19,6 +19,8 @@ COUNTS = CLUSTER // 2
 """Clusters whose use one block of counters counts."""
 HEAD = 112
 """So much of an image is enough to judge it by."""
+KEPT_RUNS = 65536
+"""So many runs of data are remembered, in 1 MiB; where there are more, each pass asks the storage again."""
 SLACK = 2**26
 """So much more than its disk a file may have: tables, and what was freed in it."""
 
@@ -39,9 +41,12 @@ class Image:
         self._reader = reader
         self._size = -(-reader.size // 512) * 512
         self._l1_entries = -(-self._size // (CLUSTER * TABLE))
+        self._kept = array("Q")
         data = tables = 0
         table = -1
         for first, last in runs(reader, CLUSTER):
+            if len(self._kept) <= 2 * KEPT_RUNS:
+                self._kept.extend((first, last))
             data += last - first
             low, high = first // TABLE, (last - 1) // TABLE
             tables += high - low + (low != table)
@@ -61,6 +66,12 @@ class Image:
         self._tables_at = self._blocks_at + blocks * CLUSTER
         self._data_at = self._tables_at + tables * CLUSTER
         self.length = total * CLUSTER
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """Where there is data, in clusters from and to."""
+        if len(self._kept) > 2 * KEPT_RUNS:
+            return runs(self._reader, CLUSTER)
+        return zip(self._kept[::2], self._kept[1::2], strict=True)
 
     def parts(self) -> Iterator[bytes]:
         """All of the file, in order."""
@@ -91,7 +102,7 @@ class Image:
         for block in range(self._blocks):
             yield one[: 2 * (self._total - block * COUNTS)].ljust(CLUSTER, b"\0")
         yield from self._second_level()
-        for first, last in runs(self._reader, CLUSTER):
+        for first, last in self._runs():
             while first < last:
                 step = min(16, last - first)
                 yield piece(self._reader, first * CLUSTER, step * CLUSTER)
@@ -100,7 +111,7 @@ class Image:
     def _first_level(self) -> bytes:
         entries = array("Q", bytes(8 * self._l1_entries))
         place, table = self._tables_at, -1
-        for first, last in runs(self._reader, CLUSTER):
+        for first, last in self._runs():
             for number in range(max(first // TABLE, table + 1), (last - 1) // TABLE + 1):
                 entries[number] = place | _COPIED
                 place += CLUSTER
@@ -110,7 +121,7 @@ class Image:
     def _second_level(self) -> Iterator[bytes]:
         entries = array("Q", bytes(CLUSTER))
         place, table = self._data_at, -1
-        for first, last in runs(self._reader, CLUSTER):
+        for first, last in self._runs():
             while first < last:
                 if first // TABLE != table:
                     if table >= 0:

@@ -152,11 +152,25 @@ def test_data_that_lies_apart_is_one_stretch_and_what_was_passed_is_forgotten(ch
 
 def test_a_far_range_begins_with_the_map_from_there(chain: Chain) -> None:
     chain.add(SIZE)
+    chain.write(0, 2 * STRETCH, 1)
     chain.write(20 * MIB, MIB, 7)
     opener = Opener(chain)
     with closing(opener.open()) as reader:
+        assert reader.next_data(20 * MIB) == (20 * MIB, 21 * MIB)
         assert reader.read(20 * MIB, 512) == b"\7" * 512
-        assert opener.maps[0] == 0
+        assert opener.maps == [0, 20 * MIB]
+
+
+def test_pieces_far_apart_are_read_in_one_go_of_the_map(chain: Chain) -> None:
+    chain.add(SIZE)
+    places = range(0, SIZE, 6 * MIB)
+    for number, place in enumerate(places):
+        chain.write(place, CLUSTER, 1 + number)
+    opener = Opener(chain)
+    with closing(opener.open()) as reader:
+        for number, place in enumerate(places):
+            assert reader.read(place, CLUSTER) == bytes([1 + number]) * CLUSTER
+        assert opener.maps == [0]
 
 
 @pytest.mark.parametrize("packed", [0, 1])

@@ -223,7 +223,8 @@ def test_short_writes_are_gone_on_with(folder: Folder, mocker: MockerFixture) ->
 def test_any_pattern_of_data_and_holes_is_copied(
     folder: Folder, mocker: MockerFixture, pieces: list[tuple[int, bytes]]
 ) -> None:
-    mocker.patch.object(sparse, "CHUNK_BYTES", 8192)
+    for constant, size in (("PIECE_BYTES", 4096), ("CHUNK_BYTES", 8192), ("BEHIND_BYTES", 16384)):
+        mocker.patch.object(sparse, constant, size)
     for name in ("a.raw", "b.raw"):
         folder.remove(name)
     with (folder.path / "a.raw").open("wb") as file:

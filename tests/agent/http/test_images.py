@@ -76,6 +76,13 @@ def test_qemu_reads_what_is_written(tmp_path: Path, format: str, disk: str) -> N
         assert "No errors" in qemu("check", "-f", "qcow2", image)
 
 
+@pytest.mark.parametrize("disk", sorted(DISKS))
+def test_more_runs_than_are_remembered_make_the_same_image(disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered = image_of("qcow2", DISKS[disk])
+    monkeypatch.setattr(qcow2, "KEPT_RUNS", 0)
+    assert image_of("qcow2", DISKS[disk]) == remembered
+
+
 @pytest.mark.parametrize("format", sorted(NAMES))
 def test_holes_are_neither_read_nor_written(format: str) -> None:
     reader = Sparse(2**40, [(7 * MIB, b"x" * 1000), (2**40 - 1000, b"y" * 1000)])
