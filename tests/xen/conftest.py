@@ -32,6 +32,8 @@ MINUTES = float(given) if (given := os.environ.get("XEN_HOST_AGENT_LAB_MINUTES")
 """How long cases are begun; None until all were."""
 TIME_IS_OVER = f"the {MINUTES} minutes that this run was given are over"
 STANDSTILL = "the emulated machine stands still: dom0 answers nobody, and no processor does anything (docs/xen.md)"
+GUEST_STANDSTILL = "a guest stands still: Xen lets it run, and it has not for half a minute, not even for its clock"
+STANDSTILL_SECONDS = 30.0
 LAB = PROJECT / "lab" / "lab"
 CONFIGURATION = """
 connect = "xen:///system"
@@ -95,12 +97,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A case that failed because the emulation stopped for good says nothing of the agent."""
+    """A case that failed because the emulation stopped for good, of dom0 or of a guest, says nothing of the agent."""
     report = yield
-    if report.failed and "dom0" in getattr(item, "fixturenames", ()) and _has_stopped(run_folder()):
-        STOPPED.add(run_folder())
-        report.outcome = "skipped"
-        report.longrepr = (str(item.path), 0, STANDSTILL)
+    if report.failed and "dom0" in getattr(item, "fixturenames", ()):
+        if _has_stopped(run_folder()):
+            STOPPED.add(run_folder())
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, STANDSTILL)
+        elif end_guests_that_stand_still(Dom0.read(run_folder())):
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, GUEST_STANDSTILL)
     return report
 
 
@@ -110,6 +114,23 @@ def _has_stopped(folder: Path) -> bool:
         return answer.returncode != 0 and Emulator(folder).stands_still()
     except LabError:
         return Emulator(folder).stands_still()
+
+
+def end_guests_that_stand_still(dom0: Dom0) -> bool:
+    """Destroy the guests whose timer the emulation lost, so that the next cases boot theirs anew; whether any had."""
+    before = _guest_times(dom0)
+    if before:
+        time.sleep(STANDSTILL_SECONDS)
+    standing = before.items() & _guest_times(dom0).items()
+    for domid, _ in standing:
+        dom0.run(f"xl destroy {domid}")
+    return bool(standing)
+
+
+def _guest_times(dom0: Dom0) -> dict[str, str]:
+    """The processor time of each guest that may run, as Xen has it: one that lives takes some for its clock alone."""
+    listed = [line.rsplit(None, 5) for line in dom0.run("xl list").stdout.splitlines()[2:]]
+    return {domid: seconds for _, domid, _, _, state, seconds in listed if state[2:] == "----"}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
