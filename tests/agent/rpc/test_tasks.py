@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agent.call import Call
 from agent.classes import SR, VDI, VM, Task
 from agent.classes.enums import TaskStatus, VmOperation
 from agent.errors import InternalError, XenError
@@ -129,6 +130,21 @@ def test_progress_is_true_while_a_disk_is_copied(door: Door, disk: VDI, slow: Sl
     assert (task.status, task.progress) == ("pending", 0.5)
     slow.go.set()
     assert door.ended(task).progress == 1.0
+
+
+def test_progress_that_comes_often_is_noted_now_and_then_and_never_lost(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task: Task = door("task.create", "by hand", "")
+    call = Call(door.site, task=task)
+    monkeypatch.setattr("agent.call.PROGRESS_SECONDS", 3600.0)
+    call.progress(0.25)
+    call.progress(0.5)
+    call.progress(0.75)
+    assert task.progress == 0.25
+    monkeypatch.setattr("agent.call.PROGRESS_SECONDS", 0.0)
+    call.progress(0.0)  # as by a worker that waits
+    assert task.progress == 0.75
 
 
 def test_progress_of_a_machine_is_that_of_all_its_disks(door: Door, vm: VM, disk: VDI, slow: SlowCopy) -> None:
