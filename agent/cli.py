@@ -141,7 +141,8 @@ def _add_user(commands: Any) -> None:
         commands,
         "user",
         "add, list and remove the users who may log in",
-        "Keep the agent's file of users. A running agent follows at once; sessions that are open stay open.",
+        "Keep the agent's file of users. A running agent follows at once: the sessions of a removed user end,\n"
+        "and those of one with another role.",
         """xen-host-agent user add root
         xen-host-agent user add monitor --role read-only
         echo "$PASSWORD" | xen-host-agent user add deploy --role vm-admin

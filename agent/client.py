@@ -214,12 +214,16 @@ def trusted(args: argparse.Namespace) -> bool:
 @contextmanager
 def connected(args: argparse.Namespace) -> Iterator[Agent]:
     """The agent that the options of the command line name, logged in."""
-    known = args.password_file is not None or PASSWORD_VARIABLE in os.environ
-    # Over a Unix socket the agent takes root at his word: nothing needs to be typed or read.
-    password = "" if trusted(args) and not known else _password(args)
+    password = _needed_password(args)
     with _agent(args) as agent:
         agent.login(args.user, password)
         yield agent
+
+
+def _needed_password(args: argparse.Namespace) -> str:
+    """Over a Unix socket the agent takes root at his word: then nothing needs to be typed or read."""
+    known = args.password_file is not None or PASSWORD_VARIABLE in os.environ
+    return "" if trusted(args) and not known else _password(args)
 
 
 def argument(text: str) -> object:
@@ -241,7 +245,7 @@ def run_call(args: argparse.Namespace) -> int:
     try:
         with _agent(args) as agent:
             if args.message not in LOGINS:
-                agent.login(args.user, _password(args))
+                agent.login(args.user, _needed_password(args))
                 params.insert(0, agent.session)
             result = agent.send(args.message, *params)
     except Failure as failure:
@@ -270,7 +274,7 @@ def run_guests(args: argparse.Namespace) -> int:
 def run_watch(args: argparse.Namespace) -> int:
     """``watch``: events until SIGINT or SIGTERM, which is its good end."""
     try:
-        password = _password(args)
+        password = _needed_password(args)
         with _agent(args) as agent:
             watcher = Watcher(agent, args.user, password, args.classes or ["*"], changes_only=args.changes_only)
             # SIGINT too: a shell has what it runs in the background ignore it.

@@ -5,7 +5,7 @@ combinations of them that are known not to work. Looks only.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ TOOLS = (
     ("qemu-img", True, "install it, or no disk can be made or copied (Debian: qemu-utils)"),
     ("lvs", False, "install it to have snapshots of logical volumes (Debian: lvm2)"),
 )
+XAPI = ("run/xapi", "var/lib/xcp/xapi", "etc/xensource")
+"""What is there on a host of xapi's. The second is its socket, where some clients look for the agent's too."""
 DEVICE_MODEL = ("usr/lib/xen/bin/qemu-system-i386", "usr/lib/xen/boot/hvmloader")
 """Where libvirt 9.0 looks for what an HVM guest needs; Debian has them elsewhere."""
 QEMU = ("usr/libexec/xen-qemu-system-i386", DEVICE_MODEL[0], "usr/bin/qemu-system-i386")
@@ -51,8 +53,8 @@ class Seen(NamedTuple):
     todo: str = ""
 
 
-def host(uri: str, root: Path = Path("/")) -> Iterator[Seen]:
-    """What the host's files say. `root` is where they are."""
+def host(uri: str, root: Path = Path("/"), own: Sequence[str] = ()) -> Iterator[Seen]:
+    """What the host's files say. `root` is where they are, `own` the URLs that the agent listens on."""
     if not uri.startswith("xen:///"):
         yield Seen("note", "xen", f"{uri} is not this host's Xen: dom0 and its tools are not looked at")
         return
@@ -74,7 +76,7 @@ def host(uri: str, root: Path = Path("/")) -> Iterator[Seen]:
             yield Seen("error" if needed else "note", "tools", f"{name} is not there", todo)
     if not any((root / str(path).lstrip("/")).exists() for path in PLACES):
         yield Seen("error", "xenstore", "neither its socket nor its device is there", "start xenstored, or xencommons")
-    if any((root / path).exists() for path in ("run/xapi", "var/lib/xcp/xapi", "etc/xensource")):
+    if any((root / path).exists() for path in XAPI if f"unix:/{path}" not in own):
         todo = "run one of them only: this host belongs to xapi"
         yield Seen("error", "toolstack", "xapi is on this host and expects to be alone", todo)
     missing = [f"/{path}" for path in DEVICE_MODEL if not (root / path).exists()]

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 @message(Host, kind=Kind.BESIDE)
 def restart_agent(call: Call, host: Host) -> None:
     """Start the agent anew, with its configuration read again and what is installed of it by then. The answer comes
-    before it goes; sessions, tasks and what is under way end with it, and machines run on.
+    before it goes; sessions stay, tasks and what is under way end with it, and machines run on.
     """
     log.warning("%s has the agent restarted", _who(call))
     call.site.process.restart()

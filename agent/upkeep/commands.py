@@ -18,11 +18,13 @@ def run_backup(args: argparse.Namespace) -> int:
     """``backup``: copy the state, whether or not an agent runs on it."""
     name = f"xen-host-agent-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
     target = Path(args.file or name)
-    if target.is_dir():
-        target /= name
     try:
+        if str(args.file or "").endswith("/"):
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if target.is_dir():
+            target /= name
         archive.make(config.load(args.config, {"state": args.state and str(args.state)}), target.absolute())
-    except (ConfigError, ArchiveError) as error:
+    except (ConfigError, ArchiveError, OSError) as error:
         return complain(error)
     print(target)
     return 0

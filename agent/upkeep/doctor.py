@@ -38,7 +38,8 @@ def run_doctor(args: argparse.Namespace) -> int:
         settings = config.load(args.config, {"state": args.state and str(args.state)})
     except ConfigError as error:
         return complain(error)
-    findings = [*checkup.host(settings.connect), *checkup.hypervisor(settings.connect), *agent(settings)]
+    host = checkup.host(settings.connect, own=settings.listen)
+    findings = [*host, *checkup.hypervisor(settings.connect), *agent(settings)]
     if args.json:
         print(json.dumps([item._asdict() for item in findings], indent=1))
     else:

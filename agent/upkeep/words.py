@@ -21,7 +21,12 @@ def add(commands: Any, add_command: Add, *common: Callable[[argparse.ArgumentPar
         """xen-host-agent backup /srv/backup/
         xen-host-agent backup state.tar.gz""",
     )
-    backup.add_argument("file", nargs="?", metavar="FILE", help="where to; a name with the time in it by default")
+    backup.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="where to: a file, or a folder (FOLDER/), in which it gets a name with the time, as it does by default",
+    )
     restore = add_command(
         commands,
         "restore",

@@ -390,6 +390,7 @@ def test_the_password_comes_from_standard_input_where_the_environment_has_none(
     stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(cli.PASSWORD_VARIABLE)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     typed(monkeypatch, b"from a pipe\n")
     assert main(["call", "--url", stub.url, "VM.get_all"]) == 0
     assert stub.calls[0][1][1] == "from a pipe"
@@ -399,10 +400,23 @@ def test_the_password_comes_from_the_terminal_where_there_is_one(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
 ) -> None:
     monkeypatch.delenv(cli.PASSWORD_VARIABLE)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     mocker.patch.object(sys, "stdin").isatty.return_value = True
     mocker.patch("getpass.getpass", return_value="typed")
     assert main(["call", "--url", stub.url, "VM.get_all"]) == 0
     assert stub.calls[0][1][1] == "typed"
+
+
+def test_root_is_asked_for_no_password_over_a_unix_socket(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+) -> None:
+    monkeypatch.delenv(cli.PASSWORD_VARIABLE)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    mocker.patch.object(sys, "stdin").isatty.return_value = True
+    asked = mocker.patch("getpass.getpass", return_value="typed")
+    assert main(["call", "--url", stub.url, "VM.get_all"]) == 0
+    assert main(["call", "--url", stub.url, "--user", "eve", "VM.get_all"]) == 0
+    assert asked.call_count == (1 if stub.url.startswith("unix:") else 2)
 
 
 @pytest.mark.parametrize("raw", [b"<html>", b"[]", b'"text"', b'{"id": 1}', b'{"error": {"message": "X"}}', b"\xff"])

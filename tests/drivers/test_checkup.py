@@ -80,6 +80,13 @@ def test_what_is_wrong_is_found(dom0: Path, gone: str, made: str, finding: tuple
     assert bad(list(checkup.host(XEN, dom0))) == [finding]
 
 
+def test_a_socket_of_the_agents_where_xapi_has_one_is_not_taken_for_xapi(dom0: Path) -> None:
+    (dom0 / "var/lib/xcp").mkdir(parents=True)
+    (dom0 / "var/lib/xcp/xapi").touch()
+    assert bad(list(checkup.host(XEN, dom0))) == [("error", "toolstack")]
+    assert bad(list(checkup.host(XEN, dom0, own=["unix:/var/lib/xcp/xapi"]))) == []
+
+
 def test_a_system_without_xen_is_told_to_boot_it(tmp_path: Path) -> None:
     first = next(iter(checkup.host(XEN, tmp_path)))
     assert (first.level, first.todo) == ("error", "boot the Xen entry of the boot loader's menu")

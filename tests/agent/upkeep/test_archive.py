@@ -189,6 +189,8 @@ def test_backup_and_restore_by_command(
     assert main(["backup", "--config", config_file, str(tmp_path)]) == 0
     copy = capsys.readouterr().out.strip()
     assert Path(copy).parent == tmp_path
+    assert main(["backup", "--config", config_file, f"{tmp_path}/new/folder/"]) == 0
+    assert Path(capsys.readouterr().out.strip()).parent == tmp_path / "new/folder"
     close()
     write(settings, "b")()
     with held(settings):
