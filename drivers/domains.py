@@ -440,20 +440,32 @@ class LibvirtDomains:
             if domain is not None and state is PowerState.SUSPENDED:
                 domain.managedSaveRemove(0)
                 return
-            # A crashed domain that is kept for its admin is shut off and yet there; so is one that is rebooting.
-            if domain is None or not domain.isActive():
+            # A crashed domain that is kept for its admin is shut off and yet there; so is one that is rebooting, which
+            # for most of that has no number. libvirt ends what comes of it.
+            if domain is None or not (domain.isActive() or self._working(domain)):
                 raise VMBadPowerState(vm, "running, paused, suspended", _word(state))
             domain.destroy()
 
     def suspend(self, vm: VM) -> None:
-        """Save memory and devices to disk and stop."""
+        """Save memory and devices to disk and stop. OPERATION_NOT_ALLOWED where that fails, and it runs on."""
         with self._acting(vm, PowerState.RUNNING, long=True) as domain:
-            domain.managedSave(0)
+            try:
+                domain.managedSave(0)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR or not domain.isActive():
+                    raise
+                # libvirt (9.0.0) leaves what it wrote until then, and would try to go on from that.
+                if self._memories.saved(domain.name()) is not None:
+                    domain.managedSaveRemove(0)
+                raise OperationNotAllowed(f"the guest cannot be suspended: {error.get_error_message()}") from error
 
     def resume(self, vm: VM, paused: bool) -> None:
         """Go on from what suspend saved. Where its cap cannot be set the machine stays paused, with nothing lost."""
         _, cap = xml.scheduling(vm)
-        with self._acting(vm, PowerState.SUSPENDED, long=True) as domain:
+        with (
+            self._acting(vm, PowerState.SUSPENDED, long=True) as domain,
+            self._memories.spared(domain.name(), lambda: not domain.isActive()),
+        ):
             self._boot(domain, paused=paused or cap is not None)
         self._limit(vm, paused=paused)
 

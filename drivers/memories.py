@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +72,23 @@ class MemoryFolder:
             return None
         path = self.saves / f"{name}.save"
         return path if path.exists() else None
+
+    @contextmanager
+    def spared(self, name: str, is_off: Callable[[], bool]) -> Iterator[None]:
+        """Let libvirt go on from what is saved under this name, which it deletes before it tries (9.0.0). Where that
+        fails, and the domain is off, it is put back.
+        """
+        saved = self.saved(name)
+        spare = None if saved is None else saved.with_name(f".{name}.spare")
+        if saved is None or spare is None or not _linked(saved, spare):
+            yield
+            return
+        try:
+            yield
+        except BaseException:
+            _put_back(spare, saved, is_off)
+            raise
+        _unlink(spare)
 
     def begin(self, uuid: str, machine: str) -> None:
         """Note that the machine is being saved for a snapshot of this uuid."""
@@ -225,6 +242,35 @@ def _with_disks(text: str, name: str, vbds: Sequence[VBD]) -> str:
             raise OperationNotAllowed(f"the memory has a disk {xml_read.target_of(disk)} that the snapshot has not")
         xml_devices.refill(vbd, disk)
     return etree.tostring(root, encoding="unicode")
+
+
+def _linked(path: Path, other: Path) -> bool:
+    """Give a file one name more. False where the file system cannot."""
+    try:
+        other.unlink(missing_ok=True)
+        os.link(path, other)
+    except OSError as error:
+        log.warning("%s is not spared, should it be lost: %s", path, error)
+        return False
+    return True
+
+
+def _put_back(spare: Path, saved: Path, is_off: Callable[[], bool]) -> None:
+    try:
+        if is_off() and not saved.exists():
+            spare.rename(saved)
+            sync_folder(saved.parent)
+    except Exception as error:  # with stale memory over newer disks more would be lost than without any
+        log.warning("what %s is of may be needed, or not: libvirt does not tell: %s", spare, error)
+    else:
+        _unlink(spare)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be removed: %s", path, error)
 
 
 def _copy(source: int, target: int) -> None:

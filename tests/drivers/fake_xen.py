@@ -65,6 +65,8 @@ class FakeDomain:
         self.saved = False
         self.working = False
         """Whether a job is under way, such as a reboot, in which it says that it is shut off."""
+        self.keeps_running = False
+        """Whether it cannot be saved; what was written of it stays."""
         self.pauses = 0
         """How often it is paused: Xen counts."""
         self.scheduler = {"weight": 256, "cap": 0}
@@ -148,11 +150,13 @@ class FakeDomain:
                 libvirt.VIR_ERR_OPERATION_INVALID, "Requested operation is not valid: Domain is already running"
             )
         assert self.definition is not None
+        begins_as = self._restored()  # first of all, and then what was saved is gone
+        if begins_as is not None:
+            self.saved = False
         if "missing" in (self.definition.findtext("os/kernel") or ""):
             words = f"internal error: libxenlight failed to create new domain '{self.mock.name()}'"
             raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
         self._prepare(pci_devices(self.definition))
-        begins_as = self._restored()
         self.live = copy.deepcopy(self.definition if begins_as is None else begins_as)
         self.started_with = copy.deepcopy(self.live)
         self.live.set("id", str(self.xen.next_id()))
@@ -160,7 +164,7 @@ class FakeDomain:
             graphics.set("port", "5900")
         for console in self.live.iterfind("devices/console"):
             console.set("tty", f"/dev/pts/{self.live.get('id')}")
-        restored, self.saved = self.saved, False
+        restored, self.saved = self.saved or begins_as is not None, False
         paused = bool(flags & libvirt.VIR_DOMAIN_START_PAUSED)
         self.state = [libvirt.VIR_DOMAIN_PAUSED if paused else libvirt.VIR_DOMAIN_RUNNING, 1]
         self.pauses = int(paused)
@@ -191,7 +195,9 @@ class FakeDomain:
         self.xen.tell(self, libvirt.VIR_DOMAIN_EVENT_STOPPED, detail)
 
     def destroy(self) -> int:
-        self._require_running()
+        if not self.working:  # else it waits for the job, such as a reboot, and ends what comes of it
+            self._require_running()
+        self.working = False
         self.stop(1)
         return 0
 
@@ -226,6 +232,9 @@ class FakeDomain:
             text = printed(live).encode() + b"\0"
             head = struct.pack("=16sII40x", b"libvirt-xml\n \0 \r", 2, len(text))
             self._saved_as().write_bytes(head + text + MEMORY)
+        if self.keeps_running:
+            words = f"internal error: Failed to save domain '{live.get('id')}' with libxenlight"
+            raise error(libvirt.VIR_ERR_INTERNAL_ERROR, words, LIBXL)
         self.saved = True
         self.stop(4)
         return 0

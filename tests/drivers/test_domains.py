@@ -102,6 +102,17 @@ def test_a_guest_that_reboots_reads_as_halted_for_a_while_and_start_says_it_runs
     assert domain.live is None
 
 
+def test_the_plug_of_a_guest_that_reboots_is_pulled_while_it_has_no_number(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen
+) -> None:
+    vm, domain = running(domains, machines, xen)
+    domain.state, domain.working, domain.live = [libvirt.VIR_DOMAIN_SHUTOFF, 1], True, None
+    domains.destroy(vm)
+    assert (domain.live, domain.working) == (None, False)
+    with pytest.raises(VMBadPowerState):
+        domains.destroy(vm)
+
+
 @pytest.mark.parametrize("code", [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED])
 def test_a_crashed_domain_that_is_kept_gives_way_when_the_machine_is_started_or_forgotten(
     domains: LibvirtDomains, machines: Machines, xen: FakeXen, code: int
