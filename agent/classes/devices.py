@@ -25,6 +25,14 @@ def number_of(device: str) -> int | None:
     return number if len(letters) == 1 else (ord(letters[0]) - ord("a") + 1) * 26 + number
 
 
+def place_of(device: str) -> str:
+    """The place as text, by which two names of one disk are told from names of two. A partition's name (``xvda1``),
+    which a disk of a PV guest may have, is a place of its own.
+    """
+    number = None if device[-1:].isdecimal() and not device.isdecimal() else number_of(device)
+    return device if number is None else str(number)
+
+
 def name_of(number: int, prefix: str = "xvd") -> str:
     """The device name of a place."""
     letters = chr(ord("a") + number % 26)

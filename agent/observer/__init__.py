@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from time import monotonic
 
@@ -64,6 +64,8 @@ class Observer:
         """Held from a look at the CPU pools, or a change of them, until it is noted."""
         self._cpu_pools_to_start = True
         self._memories_to_recover = True
+        self._meter = ThreadPoolExecutor(1, thread_name_prefix="measure")
+        """Of its own: whoever waits for a measurement may be all that works beside the lanes."""
         self._measured = 0.0
         self._measuring: Future[None] | None = None
         self._stop = threading.Event()
@@ -95,6 +97,7 @@ class Observer:
     def close(self) -> None:
         """Watch no more."""
         self._stop.set()
+        self._meter.shutdown(wait=False)
 
     def refresh(self, uuid: str) -> None:
         """Look at one domain and note what it is now. From a worker thread, in the machine's lane."""
@@ -183,7 +186,7 @@ class Observer:
                 return self._measuring
             if monotonic() - self._measured < FRESH_SECONDS:
                 return None
-            self._measuring = self._lanes.beside(self._measure)
+            self._measuring = self._meter.submit(self._measure)
             return self._measuring
 
     # --- in worker threads

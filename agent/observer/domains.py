@@ -27,7 +27,7 @@ from agent.classes import (
     VMGuestMetrics,
     VMMetrics,
 )
-from agent.classes.devices import number_of
+from agent.classes.devices import number_of, place_of
 from agent.classes.enums import DomainType, PowerState, Tristate, VbdMode, VbdType, VdiType, VmOperation
 from agent.classes.lifecycle import kind_of
 from agent.errors import InternalError
@@ -64,10 +64,10 @@ def differs(store: Store, seen: SeenDomain) -> bool:
         return True  # what is to be kept of its start could not be
     if vm.started_here and vm.power_state is PowerState.HALTED and not seen.in_transition:
         return True
-    attached = {number_of(vbd.userdevice): vbd.device for vbd in vm.VBDs if vbd.currently_attached}
+    attached = {(_place(vbd), vbd.device) for vbd in vm.VBDs if vbd.currently_attached}
     plugged = {vif.MAC.lower() for vif in vm.VIFs if vif.currently_attached}
     if live and (
-        attached != {number_of(disk.target): disk.target for disk in seen.disks}
+        attached != {(place_of(disk.target), disk.target) for disk in seen.disks}
         or plugged != {nic.MAC.lower() for nic in seen.nics}
     ):
         return True
@@ -98,12 +98,12 @@ def behind(store: Store, seen: Mapping[str, SeenDomain]) -> list[VM]:
         if domain is None or not vm.ours or vm.is_control_domain or domain.power_state is not PowerState.HALTED:
             continue
         said = {name: value for name, value in _settings(domain).items() if name in COMPARED}
-        media = {(number_of(vbd.userdevice), _medium(vbd)) for vbd in vm.VBDs}
+        media = {(_place(vbd), _medium(vbd)) for vbd in vm.VBDs}
         cards = {(vif.MAC.lower(), vif.network.bridge) for vif in vm.VIFs}
         if (
             domain.domain_type is not kind_of(vm)
             or any(vm.__dict__[name] != value for name, value in said.items())
-            or media != {(number_of(disk.target), disk.source) for disk in domain.disks}
+            or media != {(place_of(disk.target), disk.source) for disk in domain.disks}
             or cards != {(nic.MAC.lower(), nic.bridge) for nic in domain.nics}
         ):
             found.append(vm)
@@ -172,9 +172,8 @@ def _keep(store: Store, vm: VM, seen: SeenDomain | None, rapid_seconds: int) -> 
                 if vm.power_state is PowerState.HALTED and not (seen is not None and seen.in_transition):
                     vm.started_here = False
                 return
-            targets = {number_of(disk.target): disk.target for disk in seen.disks}
-            for vbd in vm.VBDs:
-                vbd.device = targets.get(number_of(vbd.userdevice), vbd.device)
+            for disk, vbd in _matched(vm, seen.disks).items():
+                vbd.device = disk.target
             metrics = vm.metrics
             if metrics is not None and not loops.is_noted(metrics, seen.domid):
                 loops.note_start(vm, metrics, seen.domid, rapid_seconds)
@@ -272,9 +271,10 @@ def _configure(vm: VM, seen: SeenDomain) -> None:
 
 def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
     live = seen.power_state in LIVE
-    known_disks = {number_of(vbd.userdevice): vbd for vbd in vm.VBDs}
+    matched = _matched(vm, seen.disks)
+    gone = set(vm.VBDs).difference(matched.values())
     for disk in seen.disks:
-        vbd = known_disks.pop(number_of(disk.target), None)
+        vbd = matched.get(disk)
         if vbd is None and (live or not vm.ours):
             vbd = _adopt_disk(store, vm, disk)
         elif vbd is not None and (not vm.ours or (live and disk.cdrom)) and _medium(vbd) != disk.source:
@@ -292,7 +292,7 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
             vif.network = _network_of(store, nic)
         if vif is not None:
             vif.currently_attached = live
-    for vbd in known_disks.values():
+    for vbd in gone:
         vbd.currently_attached = False
         if not vm.ours:
             store.destroy(vbd)
@@ -300,6 +300,27 @@ def _devices(store: Store, vm: VM, seen: SeenDomain) -> None:
         vif.currently_attached = False
         if not vm.ours:
             store.destroy(vif)
+
+
+def _name(vbd: VBD) -> str:
+    """The name that the disk has in the guest, as far as it is known; empty where it was given another place since."""
+    return vbd.device if number_of(vbd.device) == number_of(vbd.userdevice) else ""
+
+
+def _place(vbd: VBD) -> str:
+    return place_of(_name(vbd) or vbd.userdevice)
+
+
+def _matched(vm: VM, disks: Sequence[SeenDisk]) -> dict[SeenDisk, VBD]:
+    """Which of the machine's disks are seen: by their names or, where those differ, by their places."""
+    found: dict[SeenDisk, VBD] = {}
+    for key in (_name, _place):
+        left = {key(vbd): vbd for vbd in vm.VBDs if vbd not in found.values()}
+        for disk in disks:
+            at = disk.target if key is _name else place_of(disk.target)
+            if disk not in found and (vbd := left.pop(at, None)) is not None:
+                found[disk] = vbd
+    return found
 
 
 def _medium(vbd: VBD) -> str:
@@ -329,16 +350,17 @@ def _passthrough(store: Store, host: Host, vm: VM, seen: SeenDomain) -> None:
 
 
 def _adopt_disk(store: Store, vm: VM, disk: SeenDisk) -> VBD:
-    number = number_of(disk.target)
+    place = place_of(disk.target)
+    taken = any(_place(vbd) == place for vbd in vm.VBDs)
     vdi = _vdi_at(store, disk) if disk.source else None
     vbd = VBD(
         VM=vm,
         VDI=vdi,
         device=disk.target,
-        userdevice=disk.target if number is None else str(number),
+        userdevice=disk.target if taken else place,
         mode=VbdMode.RO if disk.read_only or disk.cdrom else VbdMode.RW,
         type=VbdType.CD if disk.cdrom else VbdType.DISK,
-        bootable=number == 0,
+        bootable=number_of(disk.target) == 0,
         empty=vdi is None,
     )
     vbd.metrics = store.add(VBDMetrics())

@@ -10,6 +10,7 @@ import pytest
 
 from agent.classes import PIF, Host, Network
 from agent.classes.enums import OnNormalExit
+from agent.lanes import BESIDE
 from agent.messages import vm_needs
 from agent.roles import Role
 from tests.door import Door, eventually
@@ -337,6 +338,20 @@ def test_memory_is_waited_for_until_the_machine_has_it(
     monkeypatch.setattr(vm_needs, "STILL_SECONDS", 0.0)
     monkeypatch.setattr(vm_needs, "LOOK_SECONDS", 0.0)
     assert door.refused("VM.wait_memory_target_live", vm)[0] == "OPERATION_NOT_ALLOWED"
+
+
+def test_those_who_wait_for_memory_do_not_keep_it_from_being_measured(
+    door: Door, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vm_needs, "STILL_SECONDS", 0.2)
+    monkeypatch.setattr(vm_needs, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("agent.observer.FRESH_SECONDS", 0.0)
+    vm = door.vm()
+    door("VM.start", vm, False)
+    machine.domains.known[vm.uuid] = replace(machine.domains.known[vm.uuid], memory=2 * vm.memory_dynamic_max)
+    waiting = [door("Async.VM.wait_memory_target_live", vm) for _ in range(2 * BESIDE)]
+    for task in waiting:
+        assert door.ended(task).error_info[0] == "OPERATION_NOT_ALLOWED"
 
 
 def test_time_zones_have_names(door: Door) -> None:

@@ -12,6 +12,7 @@ import pytest
 from agent.classes import SR, VBD, VDI, VM, Console, Network
 from agent.classes.enums import DomainType, PowerState
 from agent.errors import HostOffline, InternalError
+from agent.observer.domains import differs
 from agent.ports import SeenConsole, SeenDisk, SeenDomain, SeenInterface, SeenNic, SeenVolume
 from tests.door import WAIT_SECONDS, Block, Door, eventually
 from tests.fake_machine import LAN, LOCAL, FakeMachine
@@ -82,6 +83,23 @@ def test_a_disk_in_a_pool_is_the_pools(door: Door, machine: FakeMachine) -> None
     machine.domains.known[FOREIGN] = foreign(disks=(SeenDisk("xvda", source=vdi.location),))
     look(door, machine, FOREIGN)
     assert [vbd.VDI for vbd in door.store.by_uuid(VM, FOREIGN).VBDs] == [vdi]
+
+
+@pytest.mark.parametrize("targets", [("xvda1", "xvda2"), ("xvda", "xvda1"), ("hda", "sda"), ("hda", "sda", "xvdb")])
+def test_disks_that_are_called_alike_are_one_each(door: Door, machine: FakeMachine, targets: tuple[str, ...]) -> None:
+    """A disk of a PV guest may be called as a partition is."""
+    disks = tuple(SeenDisk(target, source=f"/srv/{target}.raw") for target in targets)
+    machine.domains.known[FOREIGN] = foreign(disks=disks)
+    for _ in range(3):
+        look(door, machine, FOREIGN)
+        vm = door.store.by_uuid(VM, FOREIGN)
+        found = {vbd.device: vbd.VDI.location for vbd in vm.VBDs if vbd.VDI is not None}
+        assert (found, len(vm.VBDs)) == ({disk.target: disk.source for disk in disks}, len(disks))
+        assert len({vbd.userdevice for vbd in vm.VBDs}) == len(disks)
+        assert not differs(door.store, machine.domains.known[FOREIGN])
+    machine.domains.known[FOREIGN] = foreign(disks=disks[1:])
+    look(door, machine, FOREIGN)
+    assert [vbd.device for vbd in vm.VBDs] == list(targets[1:])
 
 
 def test_two_domains_may_have_one_disk(theirs: VM, door: Door, machine: FakeMachine) -> None:
