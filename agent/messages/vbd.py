@@ -10,7 +10,7 @@ from agent.call import Call
 from agent.classes import VBD, VDI, VBDMetrics
 from agent.classes.devices import PLACES, name_of, number_of
 from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType, VdiOperation
-from agent.classes.lifecycle import is_suspended, small, vdi_held
+from agent.classes.lifecycle import is_suspended, vdi_held
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
@@ -22,11 +22,10 @@ from agent.errors import (
     VbdNotRemovableMedia,
     VdiInUse,
     VdiReadonly,
-    VMBadPowerState,
     XenError,
 )
 from agent.messages.vdi_chains import ancestors, require_managed
-from agent.messages.vif import acting, require_running
+from agent.messages.vif import acting, require_awake, require_running
 from agent.model.messages import Kind, construct, message
 from agent.model.types import Record
 from agent.roles import Role
@@ -74,10 +73,18 @@ def create(call: Call, args: Annotated[Mapping[str, Any], Record("VBD")]) -> VBD
 
 @message(VBD, kind=Kind.WRITE, has_async=True)
 def destroy(call: Call, self: VBD) -> None:
-    """Remove the disk from its machine; the VDI stays. DEVICE_ALREADY_ATTACHED while the machine runs with it."""
-    if self.currently_attached:
-        raise DeviceAlreadyAttached(self)
+    """Remove the disk from its machine; the VDI stays. DEVICE_ALREADY_ATTACHED while the machine runs with it,
+    VM_BAD_POWER_STATE while it is suspended.
+    """
+    _require_loose(self)
     call.store.destroy(self)
+
+
+def _require_loose(vbd: VBD) -> None:
+    """DEVICE_ALREADY_ATTACHED while the machine runs with the disk, VM_BAD_POWER_STATE while it is suspended."""
+    if vbd.currently_attached:
+        raise DeviceAlreadyAttached(vbd)
+    require_awake(vbd.VM)
 
 
 def require_vdi_free(vbd: VBD) -> None:
@@ -116,6 +123,7 @@ def plug(call: Call, self: VBD) -> None:
         raise DeviceAlreadyAttached(self)
     require_vdi_free(self)
     with disks_held(call, (self,), "plug"), acting(call, self.VM):
+        require_vdi_free(self)  # another machine may have got it while we waited for it
         call.domains.plug_vbd(self)
 
 
@@ -180,9 +188,7 @@ def _is_in_the_guest(drive: VBD) -> bool:
 
 
 def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
-    if is_suspended(vbd.VM):
-        states = ", ".join(small(state) for state in (PowerState.HALTED, PowerState.RUNNING, PowerState.PAUSED))
-        raise VMBadPowerState(vbd.VM, states, small(PowerState.SUSPENDED))
+    require_awake(vbd.VM)
     if vdi is not None:
         require_managed(vdi)
         if VdiOperation.BLOCKED in vdi.current_operations.values():
@@ -206,8 +212,7 @@ def _change(call: Call, vbd: VBD, vdi: VDI | None) -> None:
 @message(VBD, kind=Kind.WRITE, has_async=True)
 def set_mode(call: Call, self: VBD, value: VbdMode) -> None:
     """Set whether the machine may write to the disk. The disk must be unplugged, and a CD is read-only."""
-    if self.currently_attached:
-        raise DeviceAlreadyAttached(self)
+    _require_loose(self)
     if value is VbdMode.RW and self.VDI is not None and self.VDI.read_only:
         raise VdiReadonly(self.VDI)
     if value is VbdMode.RW and self.type is VbdType.CD:
@@ -218,8 +223,7 @@ def set_mode(call: Call, self: VBD, value: VbdMode) -> None:
 @message(VBD, kind=Kind.WRITE)
 def set_userdevice(call: Call, self: VBD, value: str) -> None:
     """Give the disk another place. It must be unplugged; DEVICE_ALREADY_EXISTS if the place is taken."""
-    if self.currently_attached:
-        raise DeviceAlreadyAttached(self)
+    _require_loose(self)
     number = number_of(value)
     if number is None or not 0 <= number < PLACES:
         raise InvalidDevice(value)

@@ -46,6 +46,8 @@ CLEAN_SECONDS = 1200.0
 """How long a guest may take to shut down or reboot when it was asked to; xapi's limit."""
 CLEAN_BEFORE_HARD_SECONDS = 60.0
 """How long VM.shutdown waits for the guest before it pulls the plug."""
+OFF_SECONDS = 10.0
+"""A machine that is off for so long does not come back by itself: what reboots is not told to be off."""
 OPERATOR = Role.VM_OPERATOR
 AS_A_MACHINE: Mapping[str, Any] = {
     "is_a_template": False,
@@ -185,6 +187,7 @@ def start_on(call: Call, vm: VM, host: Host, start_paused: bool, force: bool = F
 def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
     _require_startable(call, vm, operation)
     with disks_held(call, vm.VBDs, operation.value), acting(call, vm):
+        _require_devices(call, vm)  # another machine may have been started with one while we waited for them
         _note_ours(call, vm)
         call.domains.start(vm, paused)
 
@@ -267,9 +270,10 @@ def clean_shutdown(call: Call, vm: VM) -> None:
     VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT where it does not react.
     """
     require(vm, VmOperation.CLEAN_SHUTDOWN)
+    before = _domid_now(call, vm)
     with acting(call, vm):
         call.domains.shutdown(vm)
-        _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", CLEAN_SECONDS)
+        _await(call, vm, lambda: _is_off(vm, before), "shut down", CLEAN_SECONDS)
 
 
 @message(VM, role=OPERATOR, kind=Kind.BESIDE, operation=VmOperation.HARD_SHUTDOWN.value)
@@ -293,9 +297,10 @@ def shutdown(call: Call, vm: VM) -> None:
 def shut_down_within(call: Call, vm: VM, seconds: float) -> bool:
     """Ask the guest of a running machine to shut down, and wait so long. Whether it is off."""
     try:
+        before = _domid_now(call, vm)
         with acting(call, vm):
             call.domains.shutdown(vm)
-            _await(call, vm, lambda: vm.power_state is PowerState.HALTED, "shut down", seconds)
+            _await(call, vm, lambda: _is_off(vm, before), "shut down", seconds)
     except (OperationNotAllowed, VMBadPowerState, VMFailedShutdownAcknowledgment):
         pass  # whatever kept it: what counts is whether it is off now
     return vm.power_state is PowerState.HALTED
@@ -305,21 +310,36 @@ def shut_down_within(call: Call, vm: VM, seconds: float) -> bool:
 def clean_reboot(call: Call, vm: VM) -> None:
     """Ask the guest to reboot, and return when it runs again.
 
-    VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT where it does not react.
+    VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT where it does not react, VM_BAD_POWER_STATE where it is off and stays so: its plug
+    was pulled, or its `actions_after_reboot` say so.
     """
     require(vm, VmOperation.CLEAN_REBOOT)
-    before = vm.domid
+    before = _domid_now(call, vm)
+    off_since: float | None = None
+
+    def is_back() -> bool:
+        nonlocal off_since
+        if vm.power_state is not PowerState.HALTED:
+            off_since = None
+        elif off_since is None:
+            off_since = monotonic()
+        elif monotonic() - off_since > OFF_SECONDS:
+            raise VMBadPowerState(vm, small(PowerState.RUNNING), small(PowerState.HALTED))
+        return vm.power_state is PowerState.RUNNING and vm.domid != before
+
     with acting(call, vm):
         _note(call, vm, started_here=vm.started_here)
         call.domains.reboot(vm)
-        _await(call, vm, lambda: vm.power_state is PowerState.RUNNING and vm.domid != before, "rebooted", CLEAN_SECONDS)
+        _await(call, vm, is_back, "rebooted", CLEAN_SECONDS)
 
 
 @message(VM, role=OPERATOR, operation=VmOperation.HARD_REBOOT.value)
 def hard_reboot(call: Call, vm: VM) -> None:
-    """Pull the plug and start the machine again."""
+    """Pull the plug and start the machine again. Refused as a start would be, and then it runs on."""
     require(vm, VmOperation.HARD_REBOOT)
     with disks_held(call, vm.VBDs, "hard_reboot"):
+        _require_devices(call, vm)
+        call.domains.check(vm)
         with acting(call, vm):
             call.domains.destroy(vm)
         with acting(call, vm):
@@ -376,8 +396,21 @@ def power_state_reset(call: Call, vm: VM) -> None:
         raise OperationNotAllowed(f"the hypervisor has the machine, and it is {small(vm.power_state)}")
 
 
+def _domid_now(call: Call, vm: VM) -> int:
+    """Its domain, also where it has just rebooted and nobody has noticed yet."""
+    call.refresh(vm)
+    return vm.domid
+
+
+def _is_off(vm: VM, before: int) -> bool:
+    """Whether the machine has gone off. OPERATION_NOT_ALLOWED where it runs as another domain than `before`."""
+    if vm.power_state is PowerState.RUNNING and vm.domid != before:
+        raise OperationNotAllowed("the guest shut down and was started again, as its actions_after_shutdown may say")
+    return vm.power_state is PowerState.HALTED
+
+
 def _await(call: Call, vm: VM, done: Callable[[], bool], what: str, seconds: float) -> None:
-    """Look at the machine until `done`. OPERATION_NOT_ALLOWED when the guest has not done it in time."""
+    """Look at the machine until `done`, which may refuse. OPERATION_NOT_ALLOWED when it is not done in time."""
     started = monotonic()
     pause_seconds = 0.005
     while True:

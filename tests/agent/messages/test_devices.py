@@ -8,7 +8,7 @@ import pytest
 
 from agent.classes import SR, VBD, VDI, VIF, VM, Network
 from agent.errors import InternalError
-from tests.door import Door
+from tests.door import Block, Door, eventually
 from tests.fake_machine import LAN, LOCAL, FakeMachine
 
 GIB = 2**30
@@ -155,6 +155,55 @@ def test_a_disk_that_another_machine_writes_to_is_in_use(
     assert other.power_state == "Halted"
     door("VM.suspend", vm)
     assert door.refused("VM.start", other, False) == ["VDI_IN_USE", vdi.ref, "attach"]
+
+
+def test_of_two_machines_that_are_started_at_once_one_gets_the_disk(
+    door: Door, machine: FakeMachine, vm: VM, vdi: VDI
+) -> None:
+    other = door.vm()
+    for each in (vm, other):
+        vbd_of(door, each, vdi, userdevice="0")
+    block = Block(machine.domains, "start")
+    first = door("Async.VM.start", vm, False)
+    block.await_entry()
+    second = door("Async.VM.start", other, False)
+    eventually(lambda: bool(door.site.holds._changed._waiters), "the second waits for the disk")  # type: ignore[attr-defined]
+    block.release()
+    assert door.ended(first).status == "success"
+    assert door.ended(second).error_info == ("VDI_IN_USE", vdi.ref, "attach")
+    assert (vm.power_state, other.power_state) == ("Running", "Halted")
+
+
+def test_a_machine_whose_new_disk_another_has_runs_on_where_a_hard_reboot_is_asked_for(
+    door: Door, vm: VM, vdi: VDI
+) -> None:
+    other = door.vm()
+    vbd_of(door, other, vdi, userdevice="0")
+    for each in (vm, other):
+        door("VM.start", each, False)
+    domid = vm.domid
+    vbd = vbd_of(door, vm, vdi, userdevice="1")
+    assert door.refused("VM.hard_reboot", vm) == ["VDI_IN_USE", vdi.ref, "attach"]
+    assert (vm.power_state, vm.domid) == ("Running", domid)
+    door("VBD.destroy", vbd)
+    door("VM.hard_reboot", vm)
+    assert vm.domid not in (domid, -1)
+
+
+def test_a_suspended_machine_keeps_its_disks_and_cards(door: Door, vm: VM, vdi: VDI) -> None:
+    vbd, vif = vbd_of(door, vm, vdi, userdevice="0"), vif_of(door, vm, device="0")
+    before = vbd.userdevice, vbd.mode, vif.device, vif.MAC, vif.network
+    door("VM.start", vm, False)
+    door("VM.suspend", vm)
+    wanted = ["VM_BAD_POWER_STATE", vm.ref, "halted, running, paused", "suspended"]
+    for name, params in (("destroy", ()), ("set_userdevice", ("5",)), ("set_device", ("xvdf",)), ("set_mode", ("RO",))):
+        assert door.refused(f"VBD.{name}", vbd, *params) == wanted
+    for name, params in (("destroy", ()), ("set_device", ("5",)), ("set_MAC", ("",)), ("move", (vif.network.ref,))):
+        assert door.refused(f"VIF.{name}", vif, *params) == wanted
+    assert (vbd.userdevice, vbd.mode, vif.device, vif.MAC, vif.network) == before
+    door("VM.hard_shutdown", vm)
+    door("VBD.destroy", vbd)
+    door("VIF.destroy", vif)
 
 
 def test_a_medium_is_put_in_changed_and_taken_out(door: Door, vm: VM, vdi: VDI) -> None:

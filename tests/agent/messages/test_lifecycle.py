@@ -13,6 +13,7 @@ from agent.classes import VM, Host
 from agent.classes.enums import PowerState, VmOperation
 from agent.classes.lifecycle import LIFE, OF_CONTROL_DOMAIN, OF_SNAPSHOTS, OF_TEMPLATES, STATES, small
 from agent.errors import HostOffline, ValueNotSupported, VMFailedShutdownAcknowledgment, XenError
+from agent.messages import vm as vm_messages
 from agent.ports import SeenDomain
 from tests.door import WAIT_SECONDS, Block, Door, sealed
 from tests.fake_machine import FakeMachine
@@ -332,6 +333,40 @@ def test_the_plug_of_a_guest_that_does_not_react_is_pulled_only_where_that_was_a
     assert vm.power_state is PowerState.RUNNING
     door("VM.shutdown", vm)
     assert door("VM.get_power_state", vm) == "Halted"
+
+
+def test_who_waits_for_a_reboot_is_told_that_the_machine_is_off(
+    door: Door, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vm_messages, "OFF_SECONDS", 0.05)
+    vm = door.vm()
+    door("VM.start", vm, False)
+    monkeypatch.setattr(machine.domains, "reboot", machine.domains.destroy)
+    assert door.refused("VM.clean_reboot", vm) == ["VM_BAD_POWER_STATE", vm.ref, "running", "halted"]
+    assert door("VM.get_power_state", vm) == "Halted"
+
+
+@pytest.mark.parametrize("verb", ["clean_shutdown", "shutdown"])
+def test_who_waits_for_a_shutdown_is_told_that_the_machine_was_started_again(
+    door: Door, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    vm = door.vm()
+    door("VM.start", vm, False)
+    monkeypatch.setattr(machine.domains, "shutdown", machine.domains.reboot)
+    if verb == "clean_shutdown":
+        assert door.refused("VM.clean_shutdown", vm)[0] == "OPERATION_NOT_ALLOWED"
+        assert vm.power_state is PowerState.RUNNING
+    else:
+        door("VM.shutdown", vm)  # which pulls the plug of a guest that does not go
+        assert vm.power_state is PowerState.HALTED
+
+
+def test_a_guest_that_has_rebooted_unnoticed_is_shut_down_all_the_same(door: Door, machine: FakeMachine) -> None:
+    vm = door.vm()
+    door("VM.start", vm, False)
+    machine.domains.reboot(vm)
+    door("VM.clean_shutdown", vm)
+    assert vm.power_state is PowerState.HALTED
 
 
 def test_a_disabled_host_starts_and_resumes_nothing(door: Door) -> None:
