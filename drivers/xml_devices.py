@@ -14,7 +14,7 @@ from lxml import etree
 
 from agent.classes import DPCI, VBD, VIF, VM, VUSB
 from agent.classes.enums import DomainType, VbdMode, VbdType, VifLockingMode
-from agent.classes.lifecycle import is_hvm, kind_of
+from agent.classes.lifecycle import is_apart, is_hvm, kind_of
 from agent.errors import DeviceAlreadyExists, InvalidDevice, MacInvalid, ValueNotSupported
 from drivers.text import cleaned
 from drivers.tree import child, drop, set_attribute
@@ -182,7 +182,9 @@ def refill(vbd: VBD, disk: etree._Element) -> None:
 
 
 def apply_disks(vm: VM, root: etree._Element) -> None:
-    """Make the disks of the definition those of the machine; floppies and passed-through units stay."""
+    """Make the disks of the definition those of the machine, but for one that it runs without and another machine has.
+    Floppies and passed-through units stay.
+    """
     devices = child(root, "devices")
     present = {target_of(disk): disk for disk in disks(root)}
     wanted: dict[str, VBD] = {}
@@ -197,7 +199,8 @@ def apply_disks(vm: VM, root: etree._Element) -> None:
         if userdevice_of(target) in places:
             raise DeviceAlreadyExists(vbd.userdevice or target)
         places.add(userdevice_of(target))
-        wanted[target] = vbd
+        if not is_apart(vbd):
+            wanted[target] = vbd
     for target, disk in present.items():
         if target not in wanted:
             devices.remove(disk)

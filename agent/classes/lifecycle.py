@@ -17,6 +17,7 @@ from agent.classes.enums import (
     StorageOperation,
     TaskOperation,
     TaskStatus,
+    VbdMode,
     VbdOperation,
     VbdType,
     VdiOperation,
@@ -120,6 +121,26 @@ def _state(vm: m.VM) -> PowerState:
 def is_suspended(vm: m.VM) -> bool:
     """Whether the machine is to go on from its disks as they are now."""
     return _state(vm) is S
+
+
+def is_with_another(vbd: m.VBD) -> bool:
+    """Whether another machine has the disk, or is suspended with it, and one of both writes to it."""
+    vdi = vbd.VDI
+    return (
+        vdi is not None
+        and not vdi.sharable
+        and any(
+            other.VM is not vbd.VM
+            and (other.currently_attached or is_suspended(other.VM))
+            and VbdMode.RW in (other.mode, vbd.mode)
+            for other in vdi.VBDs
+        )
+    )
+
+
+def is_apart(vbd: m.VBD) -> bool:
+    """Whether the machine runs without the disk, which another one has: a reboot of its guest must not bring it."""
+    return _state(vbd.VM) in (R, P) and not vbd.currently_attached and is_with_another(vbd)
 
 
 def _of_kind(vm: m.VM) -> frozenset[VmOperation]:

@@ -10,7 +10,7 @@ from agent.call import Call
 from agent.classes import VBD, VDI, VBDMetrics
 from agent.classes.devices import PLACES, name_of, number_of
 from agent.classes.enums import PowerState, VbdMode, VbdOperation, VbdType, VdiOperation
-from agent.classes.lifecycle import is_suspended, vdi_held
+from agent.classes.lifecycle import is_apart, is_with_another, vdi_held
 from agent.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
@@ -96,13 +96,16 @@ def require_vdi_free(vbd: VBD) -> None:
         return
     if vdi_held(vdi) and (vbd.mode is VbdMode.RW or VdiOperation.BLOCKED in vdi.current_operations.values()):
         raise VdiInUse(vdi, "attach")
-    if vdi.sharable:
-        return
-    for other in vdi.VBDs:
-        writes = other.mode is VbdMode.RW or vbd.mode is VbdMode.RW
-        held = other.currently_attached or is_suspended(other.VM)
-        if other is not vbd and other.VM is not vbd.VM and held and writes:
-            raise VdiInUse(vdi, "attach")
+    if is_with_another(vbd):
+        raise VdiInUse(vdi, "attach")
+
+
+def take_from_others(call: Call, vbds: Iterable[VBD]) -> None:
+    """Let the definitions of machines that run without a disk which another has got now say so."""
+    for vbd in vbds:
+        for other in vbd.VDI.VBDs if vbd.VDI is not None else ():
+            if is_apart(other):
+                call.observer.redefine(other.VM)
 
 
 @contextmanager
@@ -125,6 +128,7 @@ def plug(call: Call, self: VBD) -> None:
     with disks_held(call, (self,), "plug"), acting(call, self.VM):
         require_vdi_free(self)  # another machine may have got it while we waited for it
         call.domains.plug_vbd(self)
+    take_from_others(call, (self,))
 
 
 @message(VBD, operation=VbdOperation.UNPLUG.value)

@@ -29,7 +29,7 @@ from agent.errors import (
 )
 from agent.messages import usb
 from agent.messages.dpci import require_device_free, require_spare
-from agent.messages.vbd import disks_held, free_places, require_vdi_free
+from agent.messages.vbd import disks_held, free_places, require_vdi_free, take_from_others
 from agent.messages.vif import acting, require_running
 from agent.messages.vm_kernels import FIELDS, kept
 from agent.messages.vm_memory import check_limits, check_vcpus
@@ -190,6 +190,7 @@ def _start(call: Call, vm: VM, paused: bool, operation: VmOperation) -> None:
         _require_devices(call, vm)  # another machine may have been started with one while we waited for them
         _note_ours(call, vm)
         call.domains.start(vm, paused)
+    take_from_others(call, vm.VBDs)
 
 
 def _note_ours(call: Call, vm: VM) -> None:
@@ -345,6 +346,7 @@ def hard_reboot(call: Call, vm: VM) -> None:
         with acting(call, vm):
             _note_ours(call, vm)
             call.domains.start(vm, False)
+    take_from_others(call, vm.VBDs)
 
 
 @message(VM, role=OPERATOR, operation=VmOperation.SUSPEND.value)

@@ -22,6 +22,7 @@ from agent.errors import (
     VMFailedShutdownAcknowledgment,
     XenError,
 )
+from agent.store.store import Store
 from drivers.connection import Connection
 from drivers.domains import LibvirtDomains
 from tests.drivers.fake_xen import LIBXL, FakeDomain, FakeXen, closed, error
@@ -111,6 +112,23 @@ def test_the_plug_of_a_guest_that_reboots_is_pulled_while_it_has_no_number(
     assert (domain.live, domain.working) == (None, False)
     with pytest.raises(VMBadPowerState):
         domains.destroy(vm)
+
+
+def test_a_definition_has_no_disk_that_another_machine_has_got_meanwhile(
+    domains: LibvirtDomains, machines: Machines, xen: FakeXen, store: Store
+) -> None:
+    vm, other = machines.vm(), machines.vm("other")
+    mine, theirs = (machines.disk(each, "0", "/srv/a.raw") for each in (vm, other))
+    with store.transaction():
+        theirs.VDI = mine.VDI
+        vm.power_state, other.power_state, theirs.currently_attached = PowerState.RUNNING, PowerState.RUNNING, True
+    domains.define(vm)
+    defined = xen.domains[vm.uuid]
+    assert "/srv/a.raw" not in defined.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    with store.transaction():
+        theirs.currently_attached = False
+    domains.define(vm)
+    assert "/srv/a.raw" in defined.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
 
 
 @pytest.mark.parametrize("code", [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from agent.classes import SR, VBD, VDI, VIF, VM, Network
+from agent.classes.lifecycle import is_apart
 from agent.errors import InternalError
 from tests.door import Block, Door, eventually
 from tests.fake_machine import LAN, LOCAL, FakeMachine
@@ -188,6 +189,32 @@ def test_a_machine_whose_new_disk_another_has_runs_on_where_a_hard_reboot_is_ask
     door("VBD.destroy", vbd)
     door("VM.hard_reboot", vm)
     assert vm.domid not in (domid, -1)
+
+
+@pytest.mark.parametrize("way", ["plug", "start", "hard_reboot"])
+def test_a_disk_that_another_machine_has_got_is_not_brought_back_by_a_reboot(
+    door: Door, vm: VM, vdi: VDI, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vbd = vbd_of(door, vm, vdi, userdevice="0")
+    door("VM.start", vm, False)
+    door("VBD.unplug", vbd)
+    assert not is_apart(vbd)
+    other = door.vm()
+    if way == "start":
+        theirs = vbd_of(door, other, vdi, userdevice="0")
+    else:
+        door("VM.start", other, False)
+        theirs = vbd_of(door, other, vdi, userdevice="0")
+    redefined: list[VM] = []
+    monkeypatch.setattr(door.observer, "redefine", redefined.append)
+    if way == "plug":
+        door("VBD.plug", theirs)
+    else:
+        door(f"VM.{way}", other, *([False] if way == "start" else []))
+    assert is_apart(vbd)
+    assert vm in redefined
+    door("VBD.unplug", theirs)
+    assert not is_apart(vbd)
 
 
 def test_a_suspended_machine_keeps_its_disks_and_cards(door: Door, vm: VM, vdi: VDI) -> None:
