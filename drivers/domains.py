@@ -464,7 +464,7 @@ class LibvirtDomains:
         _, cap = xml.scheduling(vm)
         with (
             self._acting(vm, PowerState.SUSPENDED, long=True) as domain,
-            self._memories.spared(domain.name(), lambda: not domain.isActive()),
+            self._memories.spared(domain.name(), lambda: _is_off(domain)),
         ):
             self._boot(domain, paused=paused or cap is not None)
         self._limit(vm, paused=paused)
@@ -830,3 +830,11 @@ def _text(root: etree._Element) -> str:
 
 def _word(state: PowerState) -> str:
     return state.value.lower()
+
+
+def _is_off(domain: libvirt.virDomain) -> bool | None:
+    """None where libvirt does not tell."""
+    try:
+        return not domain.isActive()
+    except libvirt.libvirtError:
+        return None

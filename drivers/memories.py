@@ -74,19 +74,18 @@ class MemoryFolder:
         return path if path.exists() else None
 
     @contextmanager
-    def spared(self, name: str, is_off: Callable[[], bool]) -> Iterator[None]:
+    def spared(self, name: str, is_off: Callable[[], bool | None]) -> Iterator[None]:
         """Let libvirt go on from what is saved under this name, which it deletes before it tries (9.0.0). Where that
-        fails, and the domain is off, it is put back.
+        fails, and `is_off` says that the domain is, it is put back; None is that nobody knows.
         """
         saved = self.saved(name)
-        spare = None if saved is None else saved.with_name(f".{name}.spare")
-        if saved is None or spare is None or not _linked(saved, spare):
+        if saved is None or not _linked(saved, spare := saved.with_name(f".{name}.spare")):
             yield
             return
         try:
             yield
         except BaseException:
-            _put_back(spare, saved, is_off)
+            _put_back(spare, saved, is_off())
             raise
         _unlink(spare)
 
@@ -255,13 +254,16 @@ def _linked(path: Path, other: Path) -> bool:
     return True
 
 
-def _put_back(spare: Path, saved: Path, is_off: Callable[[], bool]) -> None:
+def _put_back(spare: Path, saved: Path, off: bool | None) -> None:
+    if off is None:  # with stale memory over newer disks more would be lost than without any
+        log.warning("whether the machine goes on that %s is the memory of, nobody tells", spare)
+        return
     try:
-        if is_off() and not saved.exists():
+        if off and not saved.exists():
             spare.rename(saved)
             sync_folder(saved.parent)
-    except Exception as error:  # with stale memory over newer disks more would be lost than without any
-        log.warning("what %s is of may be needed, or not: libvirt does not tell: %s", spare, error)
+    except OSError as error:
+        log.error("the memory of a machine that does not go on is left in %s: %s", spare, error)
     else:
         _unlink(spare)
 
