@@ -163,8 +163,8 @@ def _copied(call: Call, source: VDI, target: VDI, progress: Callable[[float], No
 
 def _cloned(call: Call, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
     """The volume of a clone, in the way that takes least."""
-    target.parent = source.parent
     with call.site.holds.holding("clone", shared=[source, *ancestors(source)]):
+        target.parent = source.parent
         seen = call.storage.clone_volume(source, target)
     if seen is not None:
         if seen.parent == source.location:
@@ -201,11 +201,15 @@ def _is_untouched(call: Call, vdi: VDI) -> bool:
 
 def _split(call: Call, vdi: VDI) -> VDI | None:
     """Make the disk's volume that of a hidden base, over which the disk is laid. None where the storage cannot."""
-    base = VDI(SR=vdi.SR, type=vdi.type, virtual_size=vdi.virtual_size, name_label=BASE_NAME, read_only=True)
-    base.managed, base.parent, base.physical_utilisation = False, vdi.parent, vdi.physical_utilisation
+    base = VDI(SR=vdi.SR, type=vdi.type, name_label=BASE_NAME, read_only=True)
+    before = vdi.parent
     with call.site.holds.holding("clone", alone=[vdi], shared=ancestors(vdi)), making(call, vdi, base):
         if vdi_in_use(vdi):  # it was started while we waited
             return None
+        if vdi.parent is not before and call.storage.is_untouched(vdi):  # somebody else has split it meanwhile
+            return vdi.parent
+        base.managed, base.parent = False, vdi.parent
+        base.virtual_size, base.physical_utilisation = vdi.virtual_size, vdi.physical_utilisation
         with or_undone(call, base):
             seen = call.storage.split_volume(vdi, base)
             if seen is None:

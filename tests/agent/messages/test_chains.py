@@ -10,7 +10,7 @@ from agent.classes import SR, VDI
 from agent.errors import InternalError
 from agent.messages import vdi_chains
 from agent.ports import SeenVolume
-from tests.door import WAIT_SECONDS, Block, Door
+from tests.door import WAIT_SECONDS, Block, Door, eventually
 from tests.fake_machine import LOCAL, FakeMachine
 
 GIB = 2**30
@@ -161,6 +161,25 @@ def test_a_chain_grows_so_long_and_no_longer(
     door("VDI.clone", vdi)
     assert "merge_volume" in machine.storage.calls
     assert "copy_volume" not in machine.storage.calls
+
+
+@pytest.mark.parametrize("untouched", [True, False])
+def test_two_clones_of_a_disk_at_once_know_what_they_are_laid_over(
+    door: Door, machine: FakeMachine, vdi: VDI, monkeypatch: pytest.MonkeyPatch, untouched: bool
+) -> None:
+    monkeypatch.setattr(machine.storage, "is_untouched", lambda vdi: untouched)
+    vms = [door.vm(), door.vm()]
+    for vm in vms:
+        door("VBD.create", {"VM": vm.ref, "VDI": vdi.ref, "userdevice": "0"})
+    with door.site.holds.holding("copy", shared=[vdi]):  # somebody reads it, so nobody can split it
+        cloning = [door.later("VM.clone", vm, "c") for vm in vms]
+        eventually(lambda: machine.storage.calls.count("clone_volume") == 2)
+    for each in cloning:
+        each.result(WAIT_SECONDS)
+    volumes = machine.storage.volumes[LOCAL]
+    for disk in door.store.all(VDI):
+        assert volumes[disk.location].parent == (disk.parent.location if disk.parent is not None else "")
+    assert sum(not disk.managed for disk in door.store.all(VDI)) == (1 if untouched else 2)
 
 
 def test_a_start_waits_for_a_split_and_finds_the_disk(door: Door, machine: FakeMachine, vdi: VDI) -> None:
