@@ -20,9 +20,12 @@ from agent.model import types
 from agent.model.entity import Entity
 from agent.model.types import INT_MAX, INT_MIN, NULL, Type
 from agent.rpc.answers import Steps, Wire, date_text
+from agent.rpc.xmlrpc import VALUES_MAX
 
 DEPTH_MAX = 64
 DIGITS_MAX = 20
+MARKS_MAX = 2 * VALUES_MAX
+"""Brackets, braces and commas of a call: a value takes one or two of them, and texts may have some."""
 
 PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS = -32700, -32600, -32602
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -74,9 +77,12 @@ class _Unreadable(Exception):
 
 def decode(body: bytes) -> Request:
     """Read a call; Malformed for anything else."""
+    opening = body.count(b"[") + body.count(b"{")
+    if opening + body.count(b",") > MARKS_MAX:
+        raise Malformed(PARSE_ERROR, f"there are more than {MARKS_MAX} brackets and commas")
     try:
         value = _DECODER.decode(body.decode())
-        if body.count(b"[") + body.count(b"{") > DEPTH_MAX:
+        if opening > DEPTH_MAX:
             _check_depth(value)
         if b"\\u" in body:
             _check_text(value)

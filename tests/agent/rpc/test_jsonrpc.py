@@ -141,6 +141,18 @@ def test_values_nest_64_deep() -> None:
     assert wire.decode(body).method == "a"
 
 
+@pytest.mark.threat("T4")
+@pytest.mark.parametrize("value", [b"0", b"[]", b"{}"])
+def test_a_call_of_too_many_values_is_refused_unread(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(values: int) -> bytes:
+        return b'{"method":"a","id":1,"params":[' + b",".join([value] * values) + b"]}"
+
+    assert len(wire.decode(body(wire.VALUES_MAX - 2)).params) == wire.VALUES_MAX - 2
+    monkeypatch.setattr(wire, "_DECODER", None)
+    answer = refused(body(wire.MARKS_MAX + 1))
+    assert answer["error"] == {"code": -32700, "message": "there are more than 200000 brackets and commas"}
+
+
 def test_a_surrogate_pair_is_one_character() -> None:
     assert wire.decode(rb'{"method":"a","id":1,"params":["\ud83d\ude00"]}').params == ["\U0001f600"]
 
