@@ -90,8 +90,8 @@ class Dispatch:
         self._settled: deque[Commit] = deque()
         site.store.changes.watch(self._published)
 
-    async def call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
-        """Answer one call. Raises XenError, and nothing else."""
+    async def call(self, name: str, params: list[Any], caller: Caller) -> Result:
+        """Answer one call, whose raw parameters are let go once they are decoded. Raises XenError, and nothing else."""
         try:
             return await self._call(name, params, caller)
         except XenError:
@@ -99,7 +99,7 @@ class Dispatch:
         except Exception as error:
             raise self._unexpected(name, error) from error
 
-    async def _call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
+    async def _call(self, name: str, params: list[Any], caller: Caller) -> Result:
         asynchronous = name.startswith("Async.")
         message = self._find(name[6:] if asynchronous else name, name)
         if asynchronous and not message.has_async:
@@ -115,16 +115,18 @@ class Dispatch:
             raise
 
     async def _answer(
-        self, message: Message, call: Call, params: Sequence[object], asynchronous: bool, entry: audit.Entry | None
+        self, message: Message, call: Call, params: list[Any], asynchronous: bool, entry: audit.Entry | None
     ) -> Result:
         """Decode, and run. What succeeds is noted in the entry, in the background where it runs there."""
-        given = params
+        given: Sequence[object] = params
         if message.role is not None:
             given = self._enter(message, call, params, entry)
         elif params and len(params) > len(message.params):
             # xapi takes a session before the parameters of messages that need none, such as system.listMethods.
             given = params[1:]
         args = self._decode(message, given)
+        given = ()
+        params.clear()  # a client may have sent much more than was asked for, and may be waited for
         if asynchronous:
             task, commit = self._tasks.enter(message, call)
             if commit is not None:

@@ -63,8 +63,8 @@ Health: GET /healthz
 class Calls(Protocol):
     """What the front door needs of the dispatch."""
 
-    async def call(self, name: str, params: Sequence[object], caller: Caller) -> Result:
-        """Answer one call. Raises XenError, and nothing else."""
+    async def call(self, name: str, params: list[Any], caller: Caller) -> Result:
+        """Answer one call, whose raw parameters may be let go. Raises XenError, and nothing else."""
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
@@ -317,7 +317,7 @@ class Server:
             return decode(body)
         return await asyncio.get_running_loop().run_in_executor(self._decoder, decode, body)
 
-    async def _call(self, connection: Connection, name: str, params: Sequence[object]) -> Result:
+    async def _call(self, connection: Connection, name: str, params: list[Any]) -> Result:
         called = self._dispatch.call(name, params, connection.caller)
         return await (self._long_poll(connection, called) if name in LONG_POLLS else called)
 

@@ -8,6 +8,7 @@ import logging
 import re
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -413,6 +414,21 @@ def test_a_wrong_password_opens_nothing_and_does_not_say_what_was_wrong(
     assert "call=session.login_with_password" in caplog.text
     assert "from=test result=SESSION_AUTHENTICATION_FAILED" in caplog.text
     assert password == "" or password not in caplog.text
+
+
+@pytest.mark.threat("T5")
+def test_what_is_sent_beside_a_login_is_not_kept_for_its_delay(guarded: Door) -> None:
+    class Surplus:
+        pass
+
+    surplus = Surplus()
+    kept = weakref.ref(surplus)
+    guarded.dispatch.login_delay_seconds = 3600.0
+    refused = guarded.later("session.login_with_password", "ada", "wrong", "1.0", "tool", session=surplus)
+    del surplus
+    eventually(lambda: kept() is None, "the end of what nobody asked for")
+    assert not refused.done()
+    refused.cancel()
 
 
 def test_root_on_this_host_needs_no_password(guarded: Door) -> None:
