@@ -41,6 +41,8 @@ REFUSED_PATH = "/.refused"
 DISCARD_MAX = 64 * 1024 * 1024
 READ_BYTES = 256 * 1024
 """So much of a body waits to be read, and as much again, before its sender has to."""
+SMALL_BYTES = 16 * 1024
+"""So short a body is taken however much is held for others."""
 TUNNEL_BYTES = 64 * 1024
 """So much of what comes through a tunnel waits to be read, and as much again, before its sender has to."""
 ARRIVED_SECONDS = 2.0
@@ -57,7 +59,7 @@ class Limits:
 
     body_bytes: int = 4 * 1024 * 1024
     held_bytes: int = 64 * 1024 * 1024
-    """How much of bodies that come in pieces may be held for all clients together."""
+    """How much of bodies may be held for all clients together, until their calls are answered."""
     head_bytes: int = 16 * 1024
     connections: int = 4000
     read_seconds: float = 10.0
@@ -290,7 +292,6 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)
-        self._release()
         self._connections.closed(self)
         if self.waits and self.task is not None:
             self.task.cancel()
@@ -454,10 +455,11 @@ class Connection(web.RequestHandler):
 
     async def body(self, request: web.BaseRequest) -> bytes:
         """The whole body. Refusal if it is too long or too slow."""
-        content = request.content
+        content, limits = request.content, self._connections.limits
         if content.is_eof():
-            return content.read_nowait()
-        connections, limits = self._connections, self._connections.limits
+            whole = content.read_nowait()
+            self._hold(whole)
+            return whole
         parts: list[bytes] = []
         try:
             async with asyncio.timeout(limits.request_seconds):
@@ -467,16 +469,21 @@ class Connection(web.RequestHandler):
                     if not part:
                         return b"".join(parts)
                     parts.append(part)
-                    self._held += len(part)
-                    connections.held_bytes += len(part)
-                    if self._held > limits.body_bytes:
-                        raise Refusal(413, f"the body is longer than {limits.body_bytes} octets")
-                    if connections.held_bytes > limits.held_bytes:
-                        raise Refusal(503, "too many long requests come at once")
+                    self._hold(part)
         except TimeoutError:
             raise Refusal(408, "the body did not come in time") from None
         except web.RequestPayloadError as error:
             raise Refusal(400, "the body is not framed as its head says") from error
+
+    def _hold(self, part: bytes) -> None:
+        """Count a part of a body. Refusal if that is too much, of this one or of all."""
+        connections, limits = self._connections, self._connections.limits
+        self._held += len(part)
+        connections.held_bytes += len(part)
+        if self._held > limits.body_bytes:
+            raise Refusal(413, f"the body is longer than {limits.body_bytes} octets")
+        if connections.held_bytes > limits.held_bytes and self._held > SMALL_BYTES:
+            raise Refusal(503, "too many long requests come at once")
 
     async def parts(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
         """The body as it comes, never much of it at once. Refusal if it stalls or ends early."""

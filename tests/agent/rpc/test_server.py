@@ -749,6 +749,39 @@ def test_bodies_that_come_in_pieces_share_one_allowance(store: Store, tmp_path: 
         house.close()
 
 
+@pytest.mark.threat("T5")
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_body_is_counted_until_its_call_is_answered(house: House, pieces: int) -> None:
+    request = post(xml_call("slow", "x" * 3000))
+    with house.connect() as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for place in range(0, len(request), len(request) // pieces + 1):
+            link.sendall(request[place : place + len(request) // pieces + 1])
+            time.sleep(0.05)
+        eventually(lambda: house.calls.waiting == 1, "a call under way")
+        held = house.server._connections.held_bytes
+        assert held > 3000
+    eventually(lambda: house.open_connections == 0, "no connection")
+    assert house.server._connections.held_bytes == held
+    house.on_loop(house.calls.release.set)
+    eventually(lambda: house.server._connections.held_bytes == 0, "nothing held")
+
+
+@pytest.mark.threat("T5")
+def test_a_short_body_is_taken_however_much_is_held(store: Store, tmp_path: Path) -> None:
+    house = House(store, tmp_path, Limits(held_bytes=100_000, linger_seconds=0.1))
+    try:
+        with house.connect() as first:
+            first.sendall(post(xml_call("slow", "x" * 99_000)))
+            eventually(lambda: house.calls.waiting == 1, "a call under way")
+            assert b"Success" in house.talk(post(xml_call(value="x" * 10_000), "Connection: close"))
+            assert status_of(house.talk(post(xml_call(value="x" * 20_000), "Connection: close"))) == 503
+            house.on_loop(house.calls.release.set)
+            assert read_answer(first)[0] == 200
+    finally:
+        house.close()
+
+
 # --- long polls
 
 
