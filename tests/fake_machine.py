@@ -320,6 +320,8 @@ class FakeStorage(Failing):
         """What was written to volumes, by location."""
         self.overlays = False
         """Whether images can be laid over each other here."""
+        self.snapshots = False
+        """Whether a volume that is no snapshot can have some here, as in a volume group."""
         self.split: dict[str, tuple[SeenVolume, SeenVolume]] = {}
         self.settled: list[str] = []
 
@@ -395,7 +397,10 @@ class FakeStorage(Failing):
         for step in self.steps():
             progress(step)
         self.meet("copy_volume")
-        return self.create_volume(target)
+        made = self.create_volume(target)
+        if self.overlays and target.parent is not None and target.parent is source.parent:
+            made = self.volumes[target.SR.uuid][made.location] = replace(made, parent=target.parent.location)
+        return made
 
     def judge_image(self, format: str, head: bytes) -> int:
         self.meet("judge_image")
@@ -414,7 +419,12 @@ class FakeStorage(Failing):
 
     def clone_volume(self, source: VDI, target: VDI) -> SeenVolume | None:
         self.meet("clone_volume")
-        return None
+        volumes = self.volumes[source.SR.uuid]
+        if not self.snapshots or volumes[source.location].parent:
+            return None
+        made = self.create_volume(target)
+        volumes[made.location] = replace(made, parent=source.location)
+        return volumes[made.location]
 
     def is_untouched(self, vdi: VDI) -> bool:
         self.meet("is_untouched")

@@ -170,12 +170,15 @@ def _cloned(call: Call, source: VDI, target: VDI, progress: Callable[[float], No
         if seen.parent == source.location:
             target.parent = source
         return seen
-    base = _base_of(call, source, progress)
-    if base is None:
-        return _copied(call, source, target, progress)
-    target.parent = base
-    with call.site.holds.holding("clone", shared=[base, *ancestors(base)]):
-        return call.storage.overlay_volume(base, target)
+    target.parent = _base_of(call, source, progress)
+    if target.parent is not None:
+        with call.site.holds.holding("clone", shared=[target.parent, *ancestors(target.parent)]):
+            return call.storage.overlay_volume(target.parent, target)
+    target.parent = source.parent
+    seen = _copied(call, source, target, progress)
+    if target.parent is not None and seen.parent != target.parent.location:  # all that the disk shows was copied
+        target.parent = None
+    return seen
 
 
 def _base_of(call: Call, vdi: VDI, progress: Callable[[float], None]) -> VDI | None:

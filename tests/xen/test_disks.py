@@ -155,14 +155,17 @@ def test_a_clone_of_a_snapshot_goes_its_own_way(writing: Machine) -> None:
     assert lines_in(writing, kept) == count
 
 
-def test_a_revert_brings_the_moment_back(writing: Machine) -> None:
+def test_a_revert_brings_the_moment_back_and_leaves_no_disk_behind(writing: Machine, storage: str) -> None:
     api = writing.api
+    disks = len(api.SR.get_VDIs(storage))
     snapshot = str(api.VM.snapshot(writing.vm, "moment"))
     before = digest(writing, disk_of(writing, snapshot))
     wait_until(lambda: writing.number("disk.xvda.written_bytes") >= DISK, "the guest has written all")
     api.VM.revert(snapshot)
     assert writing.power_state == "Halted"
     assert digest(writing, disk_of(writing, writing.vm)) == before
+    remove(writing, snapshot)
+    assert len(api.SR.get_VDIs(storage)) == disks
 
 
 def test_a_checkpoint_brings_memory_and_disk_of_one_moment_back(writing: Machine) -> None:

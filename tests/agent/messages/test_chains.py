@@ -182,6 +182,26 @@ def test_two_clones_of_a_disk_at_once_know_what_they_are_laid_over(
     assert sum(not disk.managed for disk in door.store.all(VDI)) == (1 if untouched else 2)
 
 
+def test_a_revert_in_a_volume_group_leaves_nothing_behind(
+    door: Door, machine: FakeMachine, vdi: VDI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot there has none itself, so a revert copies all of it, and the copy rests on nothing."""
+    monkeypatch.setattr(machine.storage, "overlays", False)
+    monkeypatch.setattr(machine.storage, "snapshots", True)
+    vm = door.vm()
+    door("VBD.create", {"VM": vm.ref, "VDI": vdi.ref, "userdevice": "0"})
+    for _ in range(3):
+        snapshot = door("VM.snapshot", vm, "s")
+        (kept,) = (vbd.VDI for vbd in snapshot.VBDs)
+        assert kept.parent is vm.VBDs[0].VDI
+        door("VM.revert", snapshot)
+        assert vm.VBDs[0].VDI.parent is None
+        door("VM.destroy", snapshot)
+        door("VDI.destroy", kept)
+    assert door.store.all(VDI) == [vm.VBDs[0].VDI]
+    assert list(machine.storage.volumes[LOCAL]) == [vm.VBDs[0].VDI.location]
+
+
 def test_a_start_waits_for_a_split_and_finds_the_disk(door: Door, machine: FakeMachine, vdi: VDI) -> None:
     vm = door.vm()
     door("VBD.create", {"VM": vm.ref, "VDI": vdi.ref, "userdevice": "0"})
