@@ -542,15 +542,24 @@ class Connection(web.RequestHandler):
             return
         if self._stalled_since is not None:
             if now - self._stalled_since > (limits.stream_seconds if self.streams else limits.write_seconds):
-                log.info("%s does not read its answer: disconnected", self.caller.peer)
-                self.abort()
+                self._give_up()
+        elif transport.is_closing():  # which it does when all is sent, and not before
+            if now - self._last_read > limits.idle_seconds:
+                self._give_up()
         elif self._head:
             if now - self._last_read > limits.read_seconds or now - self._head_began > limits.request_seconds:
                 self.refuse(Refusal(408, "the head did not come in time"))
         elif not self.answering:
             allowed = limits.idle_seconds if self._served else limits.read_seconds
             if now - self._last_read > allowed:
-                transport.close()
+                if transport.get_write_buffer_size():
+                    self._give_up()
+                else:
+                    transport.close()
+
+    def _give_up(self) -> None:
+        log.info("%s does not read its answer: disconnected", self.caller.peer)
+        self.abort()
 
     def handle_error(
         self,

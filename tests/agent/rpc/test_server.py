@@ -723,6 +723,27 @@ def test_a_client_that_does_not_read_is_dropped_and_delays_nobody(hasty: House, 
         eventually(lambda: hasty.open_connections == 0, "the reader's disconnection")
 
 
+@pytest.mark.fault("F12")
+@pytest.mark.parametrize("headers", [["Connection: keep-alive"], ["Connection: close"]])
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_client_that_leaves_a_short_answer_unread_is_dropped_too(
+    hasty: House, headers: list[str], calls: int
+) -> None:
+    def keep_little() -> None:
+        for each in hasty.server._connections.open:
+            assert each.transport is not None
+            each.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+    with socket.socket() as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        link.connect(("127.0.0.1", hasty.port))
+        eventually(lambda: hasty.open_connections == 1, "a connection")
+        hasty.on_loop(keep_little)
+        link.sendall(post(xml_call(value="x" * 50_000), *headers) + post(xml_call()) * (calls - 1))
+        eventually(lambda: len(hasty.calls.callers) > 0, "the call")
+        eventually(lambda: hasty.open_connections == 0, "the reader's disconnection")
+
+
 @pytest.mark.threat("T7")
 def test_connections_beyond_the_limit_are_turned_away(hasty: House) -> None:
     links = [hasty.connect() for _ in range(20)]
@@ -794,6 +815,19 @@ def test_a_client_that_goes_away_frees_its_waiter(house: House) -> None:
         eventually(lambda: house.calls.waiting == 0, "no waiter")
     eventually(lambda: house.open_connections == 0, "no connection")
     assert house.calls.finished == 0
+
+
+@pytest.mark.fault("F11")
+def test_a_client_that_goes_away_before_it_waits_does_not_wait(house: House) -> None:
+    decodes = threading.Event()
+    house.server._decoder.submit(decodes.wait, WAIT_SECONDS)
+    with house.connect() as link:
+        link.sendall(post(xml_call("event.from", "x" * 100_000)))
+        eventually(lambda: house.server._connections.held_bytes > 100_000, "a call that is to be decoded")
+    eventually(lambda: house.open_connections == 0, "no connection")
+    decodes.set()
+    eventually(lambda: house.server._connections.held_bytes == 0, "the end of the call")
+    assert not house.calls.callers
 
 
 def test_a_call_that_has_begun_is_finished_for_a_client_that_goes_away(house: House) -> None:
