@@ -323,6 +323,9 @@ class Server:
 
     async def _long_poll(self, connection: Connection, called: Coroutine[Any, Any, Result]) -> Result:
         """Wait, but no longer than the agent serves. A client that goes away ends its waiting."""
+        if connection.transport is None:  # gone while its call was decoded
+            called.close()
+            raise ConnectionResetError
         connection.waits = True
         try:
             return await called
