@@ -39,7 +39,7 @@ from agent.http.paths import endpoints
 from agent.http.transfers import Transfers
 from agent.lanes import Lanes
 from agent.logins import By
-from agent.messages import blob, vm_stillness
+from agent.messages import blob, vdi_chains, vm_stillness
 from agent.messages.guests import Boot
 from agent.messages.vmss import Schedules
 from agent.observer import Observer, templates
@@ -304,6 +304,7 @@ def _house(site: Site, tasks: Tasks, server: Server, reload: Reload) -> House:
     house.every(LOOK_SECONDS, "machines that start with the host", Boot(site).sweep)
     house.every(LOOK_SECONDS, "machines left standing still", partial(vm_stillness.recover, site, Counter()))
     house.every(SCHEDULE_SECONDS, "snapshot schedules", Schedules(site).sweep)
+    house.every(SWEEP_SECONDS, "disks that nothing rests on any more", partial(vdi_chains.sweep, site))
     house.every(SWEEP_SECONDS, "default templates", partial(templates.offer, site.store))
     house.every(COPY_SECONDS, "the daily copy of the state", lambda: archive.daily(reload.settings, datetime.now(UTC)))
     house.every(LOOK_SECONDS, "sessions of removed users", lambda: _revoke(site, (By.USERS, By.CERTIFICATE)))

@@ -13,8 +13,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
-from agent.call import Call
+from agent.call import Call, Site
 from agent.classes import SR, VDI
 from agent.classes.lifecycle import vdi_in_use
 from agent.errors import OperationNotAllowed, OtherOperationInProgress, SrHasNoPbds, VdiMissing, VdiNotManaged, XenError
@@ -315,6 +316,18 @@ def tidy(call: Call, base: VDI | None) -> None:
             base = parent
     except XenError as error:
         log.warning("%r, which is no longer needed, is still there: %s", base, error)
+
+
+def sweep(site: Site) -> None:
+    """Let hidden bases go on which nothing rests: the agent was killed before it could tidy."""
+
+    def is_left(vdi: VDI) -> bool:
+        attached = any(pbd.currently_attached for pbd in vdi.SR.PBDs)
+        return attached and not vdi.managed and not vdi.crash_dumps and not children(vdi)
+
+    left = [vdi for vdi in site.store.all(VDI) if is_left(vdi)]
+    for future in [site.lanes.submit(vdi.SR.ref, partial(tidy, Call(site), vdi)) for vdi in left]:
+        future.result()
 
 
 def _merge(

@@ -15,6 +15,7 @@ import pytest
 
 from agent.classes import VDI, VM
 from agent.failpoints import ENVIRONMENT
+from agent.messages import vdi_chains
 from drivers.disk_journal import JOURNAL, STEPS
 from tests.agent.disks.scenario import Scenario, play, read, summary
 
@@ -56,8 +57,10 @@ def require_whole(state: Path, told: dict[str, Any]) -> None:
     scenario = Scenario(state, lambda told: None)
     try:
         scenario.door("SR.scan", scenario.sr)
+        vdi_chains.sweep(scenario.door.site)
         disks = [vdi for vdi in scenario.door.store.all(VDI) if vdi.SR is scenario.sr]
         assert not [vdi for vdi in disks if vdi.missing]
+        assert not [vdi for vdi in disks if not vdi.managed and not vdi_chains.children(vdi)]
         found = {
             "disks": sorted(summary(read(vdi)) for vdi in disks if vdi.managed),
             "machines": sum(vm.name_label in "mscd" for vm in scenario.door.store.all(VM)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from pytest_mock import MockerFixture
 
 from agent.classes import SR, VDI
 from agent.errors import InternalError
@@ -80,6 +81,25 @@ def test_the_last_disk_takes_its_base_along(door: Door, machine: FakeMachine, vd
     assert door.store.all(VDI) == [vdi]
     assert list(machine.storage.volumes[LOCAL]) == [vdi.location]
     door("VDI.destroy", vdi)
+    assert traces(door, machine) == ([], [])
+
+
+def test_a_base_that_a_killed_agent_could_not_tidy_goes_later(
+    door: Door, machine: FakeMachine, sr: SR, vdi: VDI, mocker: MockerFixture
+) -> None:
+    door("VDI.clone", vdi)
+    base = vdi.parent
+    vdi_chains.sweep(door.site)
+    assert base is not None
+    assert door.store.is_live(base)
+    mocker.patch("agent.messages.vdi.tidy")
+    for disk in vdi_chains.children(base):
+        door("VDI.destroy", disk)
+    door("PBD.unplug", sr.PBDs[0])
+    vdi_chains.sweep(door.site)
+    assert door.store.all(VDI) == [base]
+    door("PBD.plug", sr.PBDs[0])
+    vdi_chains.sweep(door.site)
     assert traces(door, machine) == ([], [])
 
 
