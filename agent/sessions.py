@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid as uuids
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -46,8 +46,7 @@ class Sessions:
         # Idle time runs on the monotonic clock, so that a jump of the wall clock ends nobody's session.
         self._by_hash: dict[str, Session] = {}
         self._active: dict[Session, float] = {}
-        self.ended = 0
-        """How many sessions have ended: whoever waits in one is to know when it grows."""
+        self._watchers: list[Callable[[], None]] = []
         self.registrations: dict[Session, Any] = {}
         """What each session registered for with event.register; the messages of event keep it."""
         for session in store.all(Session):
@@ -57,6 +56,10 @@ class Sessions:
         with store.transaction(wait=False):
             for session in self._active:
                 session.rbac_permissions = self._permissions(session.role_name)
+
+    def watch(self, ended: Callable[[], None]) -> None:
+        """Call `ended` whenever sessions have ended, from whatever thread ended them. It must return at once."""
+        self._watchers.append(ended)
 
     def open(self, user_name: str, role: Role, originator: str, *, by: By = By.USERS) -> str:
         """Log somebody in. Returns the secret, which looks like a reference and is told to nobody else.
@@ -86,10 +89,9 @@ class Sessions:
             self._store.add(session)
         # Only now is it durable: a login that failed leaves no session behind, and has ended nobody's.
         with self._lock:
-            for old in surplus:
-                self._drop(old)
             self._by_hash[session.token_hash] = session
             self._active[session] = monotonic()
+        self._drop(surplus)
         return secret
 
     def find(self, secret: str) -> Session:
@@ -149,25 +151,28 @@ class Sessions:
             self._end(gone)
         return len(gone)
 
-    def _end(self, sessions: Iterable[Session]) -> None:
+    def _end(self, sessions: Sequence[Session]) -> None:
         with self._store.transaction():
             for session in sessions:
                 if self._store.is_live(session):
                     self._store.destroy(session)
-        with self._lock:
-            for session in sessions:
-                self._drop(session)
+        self._drop(sessions)
 
     def _permissions(self, role_name: str) -> tuple[str, ...]:
         """What a session tells of what it may do. As in xapi, nothing where it may do all."""
         role = Role.from_wire(role_name)
         return () if role is Role.POOL_ADMIN else permissions_of(self._store, role)
 
-    def _drop(self, session: Session) -> None:
-        self.ended += 1
-        self._by_hash.pop(session.token_hash, None)
-        self._active.pop(session, None)
-        self.registrations.pop(session, None)
+    def _drop(self, sessions: Sequence[Session]) -> None:
+        """Forget sessions that have ended, and tell whoever waits in them."""
+        with self._lock:
+            for session in sessions:
+                self._by_hash.pop(session.token_hash, None)
+                self._active.pop(session, None)
+                self.registrations.pop(session, None)
+        if sessions:
+            for ended in self._watchers:
+                ended()
 
     def _surplus(self, user: User, originator: str) -> list[Session]:
         """The sessions that have to make room for a new one, longest idle first. In a transaction."""

@@ -89,6 +89,7 @@ class Dispatch:
         self._undurable: dict[Commit, asyncio.Future[None]] = {}
         self._settled: deque[Commit] = deque()
         site.store.changes.watch(self._published)
+        site.sessions.watch(lambda: self._on_the_loop(self._wake))
 
     async def call(self, name: str, params: list[Any], caller: Caller) -> Result:
         """Answer one call, whose raw parameters are let go once they are decoded. Raises XenError, and nothing else."""
@@ -161,11 +162,7 @@ class Dispatch:
             case Kind.BESIDE:
                 if message.role is None:
                     return await self._login(message, call, args)
-                ended = self.site.sessions.ended
-                value = await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
-                if self.site.sessions.ended != ended:
-                    self.wake()  # whoever waits in a session that has ended is to know
-                return value
+                return await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
             case Kind.VERB:
                 run = self._tasks.foreground(message, call, args)
                 return await self._worker(self.site.lanes.submit(self._lane(message, args), run))
@@ -325,13 +322,13 @@ class Dispatch:
         while True:
             changed = self._changed
             generation = self.site.store.changes.generation
+            if call.session is not None and not self.site.sessions.is_open(call.session):
+                raise SessionInvalid(call.secret)
             try:
                 with self.site.store.lock:
                     seconds = next(steps)
             except StopIteration as stop:
                 return stop.value
-            if call.session is not None and not self.site.sessions.is_open(call.session):
-                raise SessionInvalid(call.secret)
             if seconds < 0:
                 await asyncio.sleep(-seconds)
                 continue
@@ -364,7 +361,7 @@ class Dispatch:
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
-        """Let everybody who waits look again, such as when a session ended or the agent stops."""
+        """Let everybody who waits look again, such as when the agent stops."""
         self._wake()
 
     def _unexpected(self, name: str, error: Exception) -> InternalError:
