@@ -188,6 +188,8 @@ def _fill_raw(call: Call, upload: Upload, vdi: VDI, writer: VolumeWriter) -> Non
     while position < writer.size:
         part = buffer[: writer.size - position]
         got = upload.read_into(part)
+        if not position + got:
+            raise VdiIoError("nothing was sent")
         writer.write(position, part[:got])
         position += got
         call.progress((1.0 - FINISHING) * min(1.0, position / expected))

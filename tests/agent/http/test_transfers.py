@@ -50,6 +50,32 @@ def test_an_upload_that_fails_below(
     assert machine.storage.contents[vdi.location] == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("framing", "body", "lent"),
+    [
+        ({}, b"", False),
+        ({"Transfer-Encoding": "chunked"}, b"0\r\n\r\n", False),
+        ({"Content-Length": "0"}, b"", True),
+    ],
+)
+def test_an_upload_of_nothing_changes_nothing(
+    served: Served, machine: FakeMachine, framing: dict[str, str], body: bytes, lent: bool
+) -> None:
+    vdi = served.disk()
+    assert served.ask("PUT", "/import_raw_vdi", CONTENT, vdi=vdi.ref) == (200, b"")
+    task = {"task_id": served.door("task.create", "upload", "").ref} if lent else {}
+    client = served.client()
+    client.putrequest("PUT", served.path("/import_raw_vdi", vdi=vdi.ref, **task))
+    for name, value in framing.items():
+        client.putheader(name, value)
+    client.endheaders(body)
+    answer = client.getresponse()
+    assert (answer.status, answer.read()) == (400, b"VDI_IO_ERROR nothing was sent\n")
+    client.close()
+    assert machine.storage.contents[vdi.location] == CONTENT
+    assert vdi.current_operations == {}
+
+
 def test_a_bug_is_told_without_its_words(served: Served, machine: FakeMachine) -> None:
     vdi = served.disk()
 
