@@ -53,6 +53,10 @@ class Lvm:
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise OSError(errno.EPROTO, f"lvs answered what cannot be read: {error}") from error
 
+    def volumes(self, group: str) -> list[str]:
+        """The names of all volumes of a group, also of those that are not active, and of thin pools."""
+        return self._run("lvs", "--noheadings", "-o", "lv_name", group).split()
+
     def snapshot(self, group: str, origin: str, name: str, *, thin: bool) -> None:
         """Make a volume with what `origin` has now, which may be in use meanwhile."""
         room = ["--setactivationskip", "n"] if thin else ["--extents", "100%ORIGIN"]

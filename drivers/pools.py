@@ -231,15 +231,23 @@ class Pools:
             stopped = not pool.isActive()
             if stopped:
                 pool.create()
-            pool.refresh()
-            occupied = pool.numOfVolumes() > 0
-            if stopped or not occupied:
-                pool.destroy()
-            if occupied:
-                raise SrNotEmpty()
+            try:
+                pool.refresh()
+                self._require_empty(sr, pool)
+            except BaseException:
+                if stopped:
+                    with suppress(libvirt.libvirtError):  # the first error is the one to tell
+                        pool.destroy()
+                raise
+            pool.destroy()
             with _undone(pool.create):
                 pool.delete()
             pool.undefine()
+
+    def _require_empty(self, sr: SR, pool: libvirt.virStoragePool) -> None:
+        """SR_NOT_EMPTY if anything is in a pool that runs. Within translated only."""
+        if pool.numOfVolumes() > 0:
+            raise SrNotEmpty()
 
     def _define(self, sr: SR, device_config: Mapping[str, str], name: str = "") -> libvirt.virStoragePool:
         pool = self.connection.handle.storagePoolDefineXML(self._definition(sr, device_config, name))

@@ -21,7 +21,7 @@ import libvirt
 from lxml import etree
 
 from agent.classes import SR, VDI
-from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiMissing
+from agent.errors import OperationNotAllowed, SrFull, SrNotEmpty, ValueNotSupported, VdiInUse, VdiMissing
 from agent.ports import SeenVolume, VolumeReader, VolumeWriter
 from drivers import images
 from drivers.connection import Connection
@@ -62,6 +62,14 @@ class LibvirtStorage(FolderDisks):
     ) -> None:
         super().__init__(connection, journal, qemu_img)
         self.lvm = lvm or Lvm()
+
+    def _require_empty(self, sr: SR, pool: libvirt.virStoragePool) -> None:
+        super()._require_empty(sr, pool)
+        # libvirt (9.0.0) lists neither volumes that are not active nor thin pools, and removes them with the group.
+        if group := _group(etree.fromstring(pool.XMLDesc())):
+            with file_call(sr):
+                if self.lvm.volumes(group):
+                    raise SrNotEmpty()
 
     def usage(self, sr: SR) -> tuple[int, int]:
         """Size and used bytes. SR_HAS_NO_PBDS for a pool that does not run."""
@@ -377,8 +385,7 @@ class LibvirtStorage(FolderDisks):
         pool = self._running(sr)
         described = etree.fromstring(pool.XMLDesc())
         folder = described.findtext("target/path") if described.get("type") in FOLDER_POOLS else None
-        group = described.findtext("source/name", "") if described.get("type") == "logical" else ""
-        return Place(pool, Path(folder) if folder else None, group)
+        return Place(pool, Path(folder) if folder else None, _group(described))
 
     def _volume(self, place: Place, vdi: VDI) -> libvirt.virStorageVol:
         """The volume of a disk; VDI_MISSING if its pool has none at its location."""
@@ -425,6 +432,11 @@ class Volumes:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
                 raise
             return None
+
+
+def _group(described: etree._Element) -> str:
+    """The volume group that a pool is; empty for another one."""
+    return described.findtext("source/name", "") if described.get("type") == "logical" else ""
 
 
 def _require_raw(vdi: VDI) -> None:

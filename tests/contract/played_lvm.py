@@ -70,6 +70,7 @@ class Groups:
             "origin": origin,
             "file": str(file),
             "loop": shown.stdout.strip(),
+            "active": True,
         }
         self.link(group, name)
 
@@ -81,7 +82,7 @@ class Groups:
         for other in [other for other, volume in volumes.items() if volume["origin"] == name]:
             self.remove(group, other)
         volume = volumes.pop(name)
-        Path("/dev", group, name).unlink()
+        Path("/dev", group, name).unlink(missing_ok=True)
         subprocess.run(["losetup", "-d", volume["loop"]], check=True)
         Path(volume["file"]).unlink()
 
@@ -93,8 +94,12 @@ class Groups:
             row = {"origin": self.all[group]["volumes"][name]["origin"], "pool_lv": ""}
             print(json.dumps({"report": [{"lv": [row]}]}))
             return
+        if options.get("-o") == "lv_name":
+            print("".join(f"  {name}\n" for name in self.all[names[0]]["volumes"]), end="")
+            return
         for name, volume in self.all[names[0]]["volumes"].items():
-            attributes = "swi-a-s---" if volume["origin"] else "-wi-a-----"
+            state = "a" if volume["active"] else "-"
+            attributes = f"swi-{state}-s---" if volume["origin"] else f"-wi-{state}-----"
             size = volume["size"]
             fields = [name, volume["origin"], Path(volume["file"]).name, "/dev/loop99(0)", "linear", 1, size, EXTENT]
             print("  " + options["--separator"].join(map(str, [*fields, size, attributes])))
@@ -131,16 +136,25 @@ class Groups:
         volumes = self.all[group]["volumes"]
         if new in volumes:
             raise Refused(f'Logical Volume "{new}" already exists in volume group "{group}"')
-        Path("/dev", group, old).unlink()
+        Path("/dev", group, old).unlink(missing_ok=True)
         volumes[new] = volumes.pop(old)
         for volume in volumes.values():
             volume["origin"] = new if volume["origin"] == old else volume["origin"]
-        self.link(group, new)
+        if volumes[new]["active"]:
+            self.link(group, new)
+
+    def lvchange(self, options: dict[str, str], names: list[str]) -> None:
+        group, name = self.find(names[0])
+        volume = self.all[group]["volumes"][name]
+        Path("/dev", group, name).unlink(missing_ok=True)
+        volume["active"] = not {"-an", "-aln"} & options.keys()
+        if volume["active"]:
+            self.link(group, name)
 
     def nothing(self, options: dict[str, str], names: list[str]) -> None:
-        """Volumes are always active."""
+        """The group is always active."""
 
-    lvchange = vgchange = vgscan = nothing
+    vgchange = vgscan = nothing
 
     def pvs(self, options: dict[str, str], names: list[str]) -> None:
         for group in self.all:

@@ -14,7 +14,7 @@ import pytest
 from pytest_mock import MockerFixture
 
 from agent import classes as c
-from agent.errors import OperationNotAllowed, SrFull, ValueNotSupported, VdiInUse, VdiIoError
+from agent.errors import OperationNotAllowed, SrFull, SrNotEmpty, ValueNotSupported, VdiInUse, VdiIoError
 from drivers.connection import Connection
 from drivers.disk_journal import DiskJournal
 from drivers.lvm import FOLDERS, Lvm
@@ -146,6 +146,19 @@ def c_sized(vdi: c.VDI, size: int) -> c.VDI:
 
 def test_a_volume_group_that_is_there_is_found(bench: GroupBench) -> None:
     assert {"name": bench.group.name} in [{"name": found.get("name")} for found in bench.storage.probe("lvm", {})]
+
+
+def test_a_group_is_not_destroyed_with_a_volume_that_is_not_active(bench: GroupBench) -> None:
+    """libvirt does not list it."""
+    sr = bench.lvm()
+    vdi = bench.filled(sr, b"content")
+    lvchange = f"{_folder(bench.group)}/lvchange"
+    subprocess.run([lvchange, "-an", vdi.location], check=True)
+    assert bench.names(sr) == []
+    with pytest.raises(SrNotEmpty):
+        bench.storage.destroy(sr)
+    subprocess.run([lvchange, "-ay", vdi.location], check=True)
+    assert bench.content(vdi)[:7] == b"content"
 
 
 def test_what_is_copied_is_all_of_it_and_nothing_that_was_there_before(bench: GroupBench) -> None:

@@ -52,6 +52,13 @@ def test_a_volume_gets_another_name(lvm: Lvm, tmp_path: Path) -> None:
     assert asked(tmp_path) == ["vg", "x", "y"]
 
 
+def test_all_volumes_of_a_group_are_listed(lvm: Lvm, tmp_path: Path) -> None:
+    assert lvm.volumes("vg") == []
+    play(tmp_path, "lvs", "  pool\n  x")
+    assert lvm.volumes("vg") == ["pool", "x"]
+    assert asked(tmp_path) == ["--noheadings", "-o", "lv_name", "vg"]
+
+
 @pytest.mark.parametrize("kind", [Volume("", ""), Volume("o", ""), Volume("", "p"), Volume("o", "p")])
 def test_the_kind_of_a_volume_is_read(lvm: Lvm, tmp_path: Path, kind: Volume) -> None:
     row = f'{{"origin":"{kind.origin}", "pool_lv":"{kind.thin_pool}"}}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ from drivers.storage import LibvirtStorage
 api.seal_classes(c)
 
 MIB = 1024 * 1024
+NO_LVM = OSError(errno.ENOPKG, "lvm2 is not installed")
 
 
 def ignore(part: float) -> None:
@@ -275,6 +277,27 @@ def test_a_stopped_volume_group_is_looked_into_before_it_is_destroyed(below: Lib
     below.pool.create.assert_called_once_with()
     below.pool.destroy.assert_called_once_with()
     below.pool.delete.assert_not_called()
+
+
+@pytest.mark.parametrize("active", [0, 1])
+@pytest.mark.parametrize(
+    ("volumes", "meaning"), [({"return_value": ["thinpool"]}, SrNotEmpty), ({"side_effect": NO_LVM}, SrBackendFailure)]
+)
+def test_a_volume_group_goes_only_where_lvm2_says_that_it_is_empty(
+    below: Libvirt, sr: c.SR, active: int, volumes: dict[str, Any], meaning: type[XenError]
+) -> None:
+    """libvirt lists no thin pool, nor a volume that is not active."""
+    below.is_a_volume_group()
+    below.pool.isActive.return_value = active
+    below.pool.numOfVolumes.return_value = 0
+    below.lvm.volumes.configure_mock(**volumes)
+    with pytest.raises(meaning):
+        below.storage.destroy(sr)
+    assert below.pool.destroy.called is not active
+    below.pool.delete.assert_not_called()
+    below.lvm.volumes.configure_mock(return_value=[], side_effect=None)
+    below.storage.destroy(sr)
+    below.pool.delete.assert_called_once_with()
 
 
 # --- volume groups
