@@ -21,7 +21,7 @@ def _login(call: Call, uname: str, pwd: str, originator: str) -> str:
     return call.site.sessions.open(who.name, who.role, originator[:NAME_MAX], by=who.by)
 
 
-@message(Session, kind=Kind.BESIDE, anybody=True)
+@message(Session, kind=Kind.BESIDE, anybody=True, password=True)
 def login_with_password(
     call: Call, uname: str, pwd: str, version: str = "1.1", originator: str = ""
 ) -> Annotated[str, SessionSecret()]:
@@ -34,7 +34,7 @@ def login_with_password(
     return _login(call, uname, pwd, originator)
 
 
-@message(Session, kind=Kind.BESIDE, anybody=True)
+@message(Session, kind=Kind.BESIDE, anybody=True, password=True)
 def slave_local_login_with_password(call: Call, uname: str, pwd: str) -> Annotated[str, SessionSecret()]:
     """Log in to this host alone, which on a pool of one is the same as login_with_password."""
     return _login(call, uname, pwd, "")
@@ -53,10 +53,10 @@ def local_logout(call: Call) -> None:
     logout(call)
 
 
-@message(Session, kind=Kind.BESIDE, role=Role.READ_ONLY, has_async=False)
+@message(Session, kind=Kind.BESIDE, role=Role.READ_ONLY, has_async=False, password=True)
 def change_password(call: Call, old_pwd: str, new_pwd: str) -> None:
-    """Give the user of this session another password. SESSION_AUTHENTICATION_FAILED if the old one is wrong;
-    OPERATION_NOT_ALLOWED for users who are not in the agent's own file.
+    """Give the user of this session another password. SESSION_AUTHENTICATION_FAILED, after a delay, if the old one is
+    wrong; OPERATION_NOT_ALLOWED for users who are not in the agent's own file.
     """
     if call.session is None:
         return

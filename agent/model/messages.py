@@ -78,6 +78,8 @@ class Message:
     operation: str = ""
     """The word of allowed_operations that this verb is, if it is one."""
     has_async: bool = False
+    password: bool = False
+    """Whether it checks a password, so that guesses are to cost what they cost at a login."""
 
     @property
     def full_name(self) -> str:
@@ -118,6 +120,7 @@ class Declared:
     role: Role | None
     operation: str
     has_async: bool | None
+    password: bool
     name: str
 
 
@@ -129,18 +132,19 @@ def message(
     anybody: bool = False,
     operation: str = "",
     has_async: bool | None = None,
+    password: bool = False,
     name: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a verb: ``@message(VIF) def plug(call, self: VIF) -> None``.
 
     The function's name is the message's (a trailing underscore avoids Python's words), its docstring the reference, its
     annotations the types; a parameter with a default may be left out. `role` is the class's unless given; `anybody`
-    means that no session is needed. A verb named like a derived message replaces it.
+    means that no session is needed, `password` that it checks one. A verb named like a derived message replaces it.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         least = None if anybody else (role if role is not None else of.role)
-        declared = Declared(of, kind, least, operation, has_async, name or function.__name__.rstrip("_"))
+        declared = Declared(of, kind, least, operation, has_async, password, name or function.__name__.rstrip("_"))
         function.__message__ = declared  # type: ignore[attr-defined]
         return function
 
@@ -178,6 +182,7 @@ def from_function(function: Callable[..., Any], names: Mapping[str, Any], record
         has_async=(declared.kind in (Kind.VERB, Kind.BESIDE) and declared.role is not None)
         if declared.has_async is None
         else declared.has_async,
+        password=declared.password,
     )
 
 

@@ -160,8 +160,8 @@ class Dispatch:
             case Kind.WAIT:
                 return await self._wait(message, call, args)
             case Kind.BESIDE:
-                if message.role is None:
-                    return await self._login(message, call, args)
+                if message.password:
+                    return await self._check_password(message, call, args)
                 return await self._worker(self.site.lanes.beside(self._tasks.foreground(message, call, args)))
             case Kind.VERB:
                 run = self._tasks.foreground(message, call, args)
@@ -293,10 +293,17 @@ class Dispatch:
         """Wait for a worker. A client that goes away does not stop what it began."""
         return await asyncio.shield(asyncio.wrap_future(future))
 
-    async def _login(self, message: Message, call: Call, args: list[Any]) -> Any:
-        """Check a password, a few at a time. A wrong one costs the guesser time, and holds no worker meanwhile."""
-        caller, (name, password, *_) = call.caller, args
-        asks = self.site.logins.asks(caller, name, password)
+    async def _check_password(self, message: Message, call: Call, args: list[Any]) -> Any:
+        """Log in, or change a password: a few at a time. A wrong one costs the guesser time, and holds no worker
+        meanwhile.
+        """
+        caller, logins = call.caller, self.site.logins
+        if call.session is None:
+            name, password, *_ = args
+            asks = logins.asks(caller, name, password)
+        else:
+            name = call.session.auth_user_name
+            asks = By.USERS if logins.mode == By.USERS else None
         try:
             if asks is None:
                 return await self._worker(self.site.lanes.beside(message.function, call, *args))

@@ -8,6 +8,7 @@ import logging
 import re
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -452,6 +453,31 @@ def test_a_password_can_be_changed_by_who_knows_the_old_one(guarded: Door) -> No
     assert guarded.send("session.login_with_password", "ada", "n3w")
     with pytest.raises(XenError):
         guarded.send("session.login_with_password", "ada", "s3cret")
+
+
+@pytest.mark.threat("T18")
+def test_guessing_the_old_password_costs_what_guessing_at_a_login_costs(guarded: Door) -> None:
+    guarded.dispatch.throttle.size = 2
+    secret = guarded.send("session.login_with_password", "ada", "s3cret")
+    failed = ["SESSION_AUTHENTICATION_FAILED", "ada", "Authentication failure"]
+    guarded.dispatch.login_delay_seconds = 0.1
+    began = time.monotonic()
+    for _ in range(2):
+        assert guarded.refused("session.change_password", "wrong", "n3w", session=secret) == failed
+    assert time.monotonic() - began >= 0.2
+    assert guarded.refused("session.change_password", "s3cret", "n3w", session=secret) == failed
+    with pytest.raises(XenError, match="SESSION_AUTHENTICATION_FAILED"):
+        guarded.send("session.login_with_password", "ada", "s3cret")
+
+
+@pytest.mark.threat("T18")
+def test_every_message_that_is_shown_a_password_has_its_guesses_counted(door: Door) -> None:
+    shown = {
+        name
+        for name, message in door.site.api.messages.items()
+        if message.class_name == "session" and {param.name for param in message.params} & {"pwd", "old_pwd"}
+    }
+    assert {name for name, message in door.site.api.messages.items() if message.password} == shown
 
 
 def test_a_password_that_cannot_be_is_refused(guarded: Door) -> None:
