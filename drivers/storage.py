@@ -364,7 +364,7 @@ class LibvirtStorage(FolderDisks):
             with self._call(sr), file_call(sr):
                 _refresh(place.pool)
                 volumes = Volumes(place.pool)
-                if verb == "remove" and all(map(volumes.has, more)):
+                if verb == "remove" and all(map(volumes.has, more)) and not volumes.snapshots(name):
                     volumes.remove(name)
                 elif verb == "move" and volumes.has(name) and not volumes.has(more[0]):
                     self.lvm.rename(place.group, name, more[0])
@@ -424,6 +424,14 @@ class Volumes:
         volume = self._find(name)
         if volume is not None:
             volume.delete()
+
+    def snapshots(self, name: str) -> list[str]:
+        """The names of those that are snapshots of this one, as far as libvirt has looked."""
+        origin = self._find(name)
+        if origin is None:
+            return []
+        described = [each for volume in self.pool.listAllVolumes() if (each := _described(volume)) is not None]
+        return [each.findtext("name", "") for each in described if each.findtext("backingStore/path") == origin.path()]
 
     def _find(self, name: str) -> libvirt.virStorageVol | None:
         try:
@@ -488,12 +496,9 @@ def _seen(volume: etree._Element) -> SeenVolume:
 
 def _require_no_snapshots(place: Place, vdi: VDI) -> None:
     """VDI_IN_USE for a volume that has snapshots: lvm2 would remove them with it. Within translated only."""
-    if not place.group:
-        return
-    for volume in place.pool.listAllVolumes():
-        described = _described(volume)
-        if described is not None and described.findtext("backingStore/path") == vdi.location:
-            raise VdiInUse(vdi, f"be the base of {volume.name()}")
+    _refresh(place.pool)
+    for name in Volumes(place.pool).snapshots(PurePosixPath(vdi.location).name):
+        raise VdiInUse(vdi, f"be the base of {name}")
 
 
 def _free(place: Place, size: int) -> int:

@@ -196,6 +196,18 @@ def test_a_clone_and_its_disk_go_apart(bench: GroupBench) -> None:
     assert bench.content(clone) == b"replaced" + bytes(8 * MIB - 8)
 
 
+def test_a_snapshot_that_somebody_made_by_lvm2_is_not_removed_with_its_disk(bench: GroupBench) -> None:
+    sr = bench.lvm()
+    disk = bench.filled(sr, b"before")
+    lvcreate = [f"{_folder(bench.group)}/lvcreate", "--snapshot", "--extents", "100%ORIGIN", "--name"]
+    subprocess.run([*lvcreate, "by-hand", f"{bench.group.name}/{disk.uuid}"], check=True)
+    with pytest.raises(VdiInUse):
+        bench.storage.doom_volume(disk)
+    with pytest.raises(VdiInUse):
+        bench.storage.destroy_volume(disk)
+    assert bench.there() == sorted([disk.uuid, "by-hand"])
+
+
 def test_the_content_of_a_logical_volume_is_replaced_in_one_step(bench: GroupBench) -> None:
     sr = bench.lvm()
     vdi = bench.filled(sr, b"before")

@@ -28,7 +28,7 @@ from agent.errors import (
 )
 from agent.model import api
 from drivers import storage as module
-from drivers.disk_journal import DiskJournal
+from drivers.disk_journal import DiskJournal, Operation
 from drivers.lvm import Lvm, Volume
 from drivers.storage import LibvirtStorage
 
@@ -402,11 +402,25 @@ def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) ->
 def test_a_logical_volume_that_has_snapshots_is_not_removed_with_them(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
-    below.pool.listAllVolumes.return_value = [volume, below.volume("/dev/vg/s", type="block", more=BACKING)]
+    snapshot = below.volume("/dev/vg/s", type="block", more=BACKING)
+
+    def refresh() -> None:
+        """Somebody made it by lvm2, which libvirt has not heard of until it looks."""
+        below.pool.listAllVolumes.return_value = [volume, snapshot]
+
+    below.pool.refresh.side_effect = refresh
     for call in (below.storage.doom_volume, below.storage.destroy_volume):
+        below.pool.listAllVolumes.return_value = [volume]
         with pytest.raises(VdiInUse):
             call(disk(sr, "/dev/vg/x"))
+    doomed = disk(sr, "/dev/vg/x")
+    below.journal.begin(Operation(doomed.uuid, sr.uuid, makes=False, finish=[("remove", "x")]))
+    below.storage.settle(doomed)
     volume.delete.assert_not_called()
+    below.pool.refresh.side_effect = None
+    below.pool.listAllVolumes.return_value = [volume]
+    below.storage.destroy_volume(doomed)
+    volume.delete.assert_called_once_with()
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -421,7 +435,7 @@ def test_a_volume_that_a_crash_left_is_removed(below: Libvirt, sr: c.SR, tmp_pat
     if gone:
         below.pool.storageVolLookupByName.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_VOL)
     restarted.recover(sr, lambda uuid: False)
-    below.pool.storageVolLookupByName.assert_called_once_with(vdi.uuid)
+    below.pool.storageVolLookupByName.assert_called_with(vdi.uuid)
     assert below.pool.storageVolLookupByName.return_value.delete.called is not gone
     assert list(tmp_path.iterdir()) == []
 
