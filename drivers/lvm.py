@@ -31,6 +31,8 @@ class Volume:
     """The volume that it is a snapshot of; empty for none."""
     thin_pool: str
     """The pool that it is a thin volume of; empty for an ordinary one."""
+    size: int
+    """In bytes; of an ordinary snapshot the room for what changes."""
 
 
 class Lvm:
@@ -46,10 +48,11 @@ class Lvm:
 
     def look(self, group: str, name: str) -> Volume:
         """What kind of volume it is."""
-        said = self._run("lvs", "--reportformat", "json", "-o", "origin,pool_lv", f"{group}/{name}")
+        shape = ("--reportformat", "json", "--units", "b", "--nosuffix", "-o", "origin,pool_lv,lv_size")
+        said = self._run("lvs", *shape, f"{group}/{name}")
         try:
             (row,) = json.loads(said)["report"][0]["lv"]
-            return Volume(str(row["origin"]), str(row["pool_lv"]))
+            return Volume(str(row["origin"]), str(row["pool_lv"]), int(row["lv_size"]))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise OSError(errno.EPROTO, f"lvs answered what cannot be read: {error}") from error
 

@@ -8,6 +8,7 @@ Over the usual size: one class for one port.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -232,22 +233,37 @@ class LibvirtStorage(FolderDisks):
         wiped = _is_wiped(vdi)
         with self._call(vdi.SR, vdi):
             free = _free(place, size)
-        with self._call(vdi.SR, vdi, size, free):
-            try:
-                self._volume(place, vdi).resize(size)
-            except libvirt.libvirtError as error:
-                # libvirt 9.0.0, logical pools: "storage pool does not support changing of volume capacity".
-                if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
-                    raise
-                if not place.group or not self.lvm.installed:
-                    raise ValueNotSupported("virtual_size", size, "this storage cannot grow a disk") from error
-                with file_call(vdi.SR, vdi, size, free):
-                    self.lvm.grow(place.group, PurePosixPath(vdi.location).name, size)
+        with self._call(vdi.SR, vdi, size, free), file_call(vdi.SR, vdi, size, free):
+            volume = self._volume(place, vdi)
+            # libvirt 9.0.0, logical pools: "storage pool does not support changing of volume capacity".
+            if place.group and self.lvm.installed:
+                self._grow(place.group, volume.name(), size)
                 _refresh(place.pool)
+            else:
+                try:
+                    volume.resize(size)
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                        raise
+                    raise ValueNotSupported("virtual_size", size, "this storage cannot grow a disk") from error
         if wiped:
             with file_call(vdi.SR, vdi, size, free), device(vdi.location, write=True) as descriptor:
                 zero(descriptor, vdi.virtual_size, os.lseek(descriptor, 0, os.SEEK_END))
                 os.fsync(descriptor)
+
+    def _grow(self, group: str, name: str, size: int) -> None:
+        """Make a logical volume at least so large. VALUE_NOT_SUPPORTED for a snapshot of an ordinary one, of which
+        lvextend would only enlarge the room for what changes.
+        """
+        volume = self.lvm.look(group, name)
+        if volume.origin and not volume.thin_pool:
+            raise ValueNotSupported(
+                "virtual_size", size, "a snapshot in a volume group does not grow; a copy of it does"
+            )
+        if volume.size < size:
+            self.lvm.grow(group, name, size)
+            if self.lvm.look(group, name).size < size:
+                raise OSError(errno.EIO, "lvextend has not made the volume larger")
 
     def copy_volume(self, source: VDI, target: VDI, progress: Callable[[float], None]) -> SeenVolume:
         """Make the volume of `target`, in ``target.SR``, with the content of `source`.

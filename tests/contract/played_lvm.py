@@ -91,7 +91,8 @@ class Groups:
     def lvs(self, options: dict[str, str], names: list[str]) -> None:
         if options.get("--reportformat") == "json":
             group, name = self.find(names[0])
-            row = {"origin": self.all[group]["volumes"][name]["origin"], "pool_lv": ""}
+            volume = self.all[group]["volumes"][name]
+            row = {"origin": volume["origin"], "pool_lv": "", "lv_size": str(volume["size"])}
             print(json.dumps({"report": [{"lv": [row]}]}))
             return
         if options.get("-o") == "lv_name":
@@ -123,11 +124,15 @@ class Groups:
     def lvextend(self, options: dict[str, str], names: list[str]) -> None:
         group, name = self.find(names[0])
         volume, size = self.all[group]["volumes"][name], extents(in_bytes(options["--size"]))
+        if size <= volume["size"]:
+            raise Refused("New size (2 extents) matches existing size (2 extents).")
         if size - volume["size"] > self.free(group):
             raise Refused("Insufficient free space: 9 extents needed, but only 1 available")
+        volume["size"] = size
+        if volume["origin"]:
+            return  # it has more room for what changes, and is no larger
         with Path(volume["file"]).open("r+b") as file:
             file.truncate(size)
-        volume["size"] = size
         subprocess.run(["losetup", "-c", volume["loop"]], check=True)
 
     def lvrename(self, options: dict[str, str], names: list[str]) -> None:

@@ -59,9 +59,9 @@ def test_all_volumes_of_a_group_are_listed(lvm: Lvm, tmp_path: Path) -> None:
     assert asked(tmp_path) == ["--noheadings", "-o", "lv_name", "vg"]
 
 
-@pytest.mark.parametrize("kind", [Volume("", ""), Volume("o", ""), Volume("", "p"), Volume("o", "p")])
+@pytest.mark.parametrize("kind", [Volume("", "", 8), Volume("o", "", 8), Volume("", "p", 8), Volume("o", "p", 8)])
 def test_the_kind_of_a_volume_is_read(lvm: Lvm, tmp_path: Path, kind: Volume) -> None:
-    row = f'{{"origin":"{kind.origin}", "pool_lv":"{kind.thin_pool}"}}'
+    row = f'{{"origin":"{kind.origin}", "pool_lv":"{kind.thin_pool}", "lv_size":"8"}}'
     play(tmp_path, "lvs", f'{{"report": [{{"lv": [{row}]}}]}}')
     assert lvm.look("vg", "x") == kind
 

@@ -61,7 +61,7 @@ class Libvirt:
         self.handle.storagePoolLookupByUUIDString.return_value = self.pool
         self.handle.listAllStoragePools.return_value = [self.pool]
         self.lvm = mocker.create_autospec(Lvm, instance=True)
-        self.lvm.look.return_value = Volume("", "")
+        self.lvm.look.return_value = Volume("", "", 4 * MIB)
         self.lvm.installed = True
         self.journal = DiskJournal(None)
         connection = Mock(handle=self.handle, long=self.handle, suspect=lambda: not self.alive)
@@ -330,12 +330,33 @@ def test_a_logical_volume_has_no_format(below: Libvirt, sr: c.SR) -> None:
 NO_GROWTH = refusal(libvirt.VIR_ERR_NO_SUPPORT, "storage pool does not support changing of volume capacity")
 
 
-def test_a_logical_volume_grows_by_lvm2_where_libvirt_refuses(below: Libvirt, sr: c.SR) -> None:
+@pytest.mark.parametrize(("larger", "grown"), [(8 * MIB, True), (4 * MIB, False)])
+def test_a_logical_volume_grows_by_lvm2_where_it_is_not_so_large(
+    below: Libvirt, sr: c.SR, larger: int, grown: bool
+) -> None:
+    """Volumes have whole extents: more than their disks, maybe."""
     below.is_a_volume_group()
-    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
-    volume.resize.side_effect = NO_GROWTH
-    below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.lvm.look.side_effect = [Volume("", "", 4 * MIB), Volume("", "", 8 * MIB)]
+    below.storage.resize_volume(disk(sr, "/dev/vg/x", 3 * MIB), larger)
+    assert [asked.args for asked in below.lvm.grow.mock_calls] == ([("vg", "x", larger)] if grown else [])
+
+
+def test_a_logical_volume_that_has_not_grown_is_told(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    with pytest.raises(SrBackendFailure):
+        below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
     below.lvm.grow.assert_called_once_with("vg", "x", 8 * MIB)
+
+
+def test_a_snapshot_in_a_volume_group_does_not_grow(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.lvm.look.return_value = Volume("y", "", 4 * MIB)
+    with pytest.raises(ValueNotSupported):
+        below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
+    below.lvm.grow.assert_not_called()
 
 
 @pytest.mark.parametrize(
@@ -344,8 +365,7 @@ def test_a_logical_volume_grows_by_lvm2_where_libvirt_refuses(below: Libvirt, sr
 )
 def test_what_lvm2_refuses_is_told(below: Libvirt, sr: c.SR, error: OSError, meaning: type[XenError]) -> None:
     below.is_a_volume_group()
-    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
-    volume.resize.side_effect = NO_GROWTH
+    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
     below.lvm.grow.side_effect = below.lvm.snapshot.side_effect = error
     with pytest.raises(meaning):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
@@ -369,7 +389,8 @@ BACKING = "<backingStore><path>/dev/vg/x</path></backingStore>"
 
 
 @pytest.mark.parametrize(
-    ("kind", "thin"), [(Volume("", ""), False), (Volume("", "pool"), True), (Volume("y", "p"), True)]
+    ("kind", "thin"),
+    [(Volume("", "", 4 * MIB), False), (Volume("", "pool", 4 * MIB), True), (Volume("y", "p", 4 * MIB), True)],
 )
 def test_a_logical_volume_is_cloned_at_once(below: Libvirt, sr: c.SR, kind: Volume, thin: bool) -> None:
     below.is_a_volume_group()
@@ -391,7 +412,7 @@ def test_a_logical_volume_is_cloned_at_once(below: Libvirt, sr: c.SR, kind: Volu
 
 def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
-    below.lvm.look.return_value = Volume("y", "")
+    below.lvm.look.return_value = Volume("y", "", 4 * MIB)
     below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
     assert below.storage.clone_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
     below.lvm.snapshot.assert_not_called()
