@@ -1,8 +1,8 @@
 """Verbs as tasks: runs them, in the background or for a client that waits, and keeps the task's fields true.
 
 A verb's function is called on a worker thread, in its lane. While it runs, the objects it works on name it in
-current_operations. A finished background task is kept 65 minutes; one that the last run of the agent left unfinished is
-a failure, and says so.
+current_operations. A finished background task is kept 65 minutes, if there are not too many; one that the last run of
+the agent left unfinished is a failure, and says so.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from agent.errors import (
     XenError,
 )
 from agent.messages import operations
-from agent.messages.task import is_a_verbs, require_own_task
+from agent.messages.task import drop, is_a_verbs, make_room, require_own_task
 from agent.model.entity import Entity
 from agent.model.messages import Kind, Message
 from agent.rpc.xmlrpc import value_text
@@ -37,7 +37,11 @@ from agent.store.journal import Commit
 
 log = logging.getLogger(__name__)
 KEPT = timedelta(minutes=65)
+ABANDONED = timedelta(days=1)
+"""When a task that a client made, and never ended, is dropped."""
 PENDING_MAX = 200
+KEPT_MAX = 5000
+"""Background tasks that are kept, those under way included."""
 UNFINISHED = (TaskStatus.PENDING, TaskStatus.CANCELLING)
 
 
@@ -75,6 +79,8 @@ class Tasks:
         self._site = site
         self._unnoted: deque[Callable[[], None]] = deque()
         """What notes the end of tasks whose end the journal could not take."""
+        self._carried: set[Task] = set()
+        """The tasks that work runs as now."""
 
     def recover(self) -> None:
         """At start: what was under way when the agent ended is a failure."""
@@ -86,19 +92,25 @@ class Tasks:
                     self._finish(task, TaskStatus.FAILURE, error=error)
 
     def sweep(self) -> None:
-        """Drop finished tasks that are older than clients can expect, and note how those ended that could not be noted
-        when they did.
+        """Drop finished tasks that are older than clients can expect, and those that clients have forgotten; and note
+        how those ended that could not be noted when they did.
         """
         while self._unnoted:
             self._unnoted[0]()
             self._unnoted.popleft()
-        limit = datetime.now(UTC) - KEPT
-        old = [task for task in self._site.store.all(Task) if task.status not in UNFINISHED and task.finished < limit]
+        now = datetime.now(UTC)
+        old = [task for task in self._site.store.all(Task) if self._is_old(task, now)]
         if old:
             with self._site.store.transaction():
                 for task in old:
                     if self._site.store.is_live(task):
-                        self._site.store.destroy(task)
+                        drop(self._site.store, task)
+
+    def _is_old(self, task: Task, now: datetime) -> bool:
+        if task.status not in UNFINISHED:
+            return task.finished < now - KEPT
+        forgotten = task.created < now - ABANDONED and not is_a_verbs(self._site.api, task)
+        return forgotten and task not in self._carried
 
     def enter(self, message: Message, call: Call) -> tuple[Task, Commit | None]:
         """A task for a verb that is to run in the background, and the transaction that makes it.
@@ -107,9 +119,11 @@ class Tasks:
         TOO_MANY_PENDING_TASKS beyond 200.
         """
         store, api = self._site.store, self._site.api
-        if sum(task.status in UNFINISHED and is_a_verbs(api, task) for task in store.all(Task)) >= PENDING_MAX:
-            raise TooManyPendingTasks
         with store.transaction(wait=False) as transaction:
+            verbs = [task for task in store.all(Task) if is_a_verbs(api, task)]
+            if sum(task.status in UNFINISHED for task in verbs) >= PENDING_MAX:
+                raise TooManyPendingTasks
+            make_room(store, verbs, KEPT_MAX)
             task = store.add(self._new(f"Async.{message.full_name}", call))
         return task, transaction.commit
 
@@ -175,6 +189,7 @@ class Tasks:
         """
         status, text = TaskStatus.FAILURE, ""
         failure: XenError | None = None
+        self._carried.add(task)
         try:
             if task.status in (TaskStatus.CANCELLING, TaskStatus.CANCELLED):
                 raise TaskCancelled(task)
@@ -189,6 +204,7 @@ class Tasks:
             log.error("%s failed unexpectedly [%s]", task.name_label, number, exc_info=error)
             failure = InternalError(f"{type(error).__name__}: the agent's log has the rest under {number}")
         self._end(task, lambda: self._finish(task, status, text, failure))
+        self._carried.discard(task)
         return failure
 
     def _new(self, name: str, call: Call) -> Task:

@@ -13,8 +13,10 @@ import pytest
 
 from agent.call import Call
 from agent.classes import SR, VDI, VM, Task
+from agent.classes.checks import TEXT_MAX
 from agent.classes.enums import TaskStatus, VmOperation
 from agent.errors import InternalError, XenError
+from agent.messages import task as task_messages
 from agent.roles import Role
 from agent.rpc import tasks as module
 from agent.rpc.tasks import Tasks
@@ -421,6 +423,55 @@ def test_no_more_than_so_many_are_under_way_at_once(
     assert door.ended(door("Async.VM.pause", vm)).status == "success"
 
 
+@pytest.mark.fault("F13")
+def test_no_more_than_so_many_of_clients_are_kept(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert task_messages.CLIENTS_MAX == 1000
+    monkeypatch.setattr(task_messages, "CLIENTS_MAX", 3)
+    reader = door.log_in(Role.READ_ONLY)
+    first, second, third = (door.send("task.create", reader, "upload", "") for _ in range(3))
+    assert door.refused("task.create", "one more", "") == ["TOO_MANY_PENDING_TASKS"]
+    door.send("task.set_status", reader, third, "success")
+    door.send("task.cancel", reader, first)
+    fourth = door("task.create", "one more", "")
+    assert set(door.store.all(Task)) == {first, second, fourth}
+
+
+@pytest.mark.fault("F13")
+def test_no_more_than_so_many_that_have_ended_are_kept(door: Door, vm: VM, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.KEPT_MAX == 5000
+    monkeypatch.setattr(module, "KEPT_MAX", 2)
+    own = door("task.create", "upload", "")
+    _, second, third = [door.ended(door("Async.VM.pause", vm)) for _ in range(3)]
+    assert set(door.store.all(Task)) == {own, second, third}
+
+
+@pytest.mark.threat("T5")
+@pytest.mark.parametrize(
+    ("name", "params", "field"),
+    [
+        ("create", ["x" * (TEXT_MAX + 1), ""], "label"),
+        ("create", ["x", "x" * (TEXT_MAX + 1)], "description"),
+        ("set_result", ["x" * (TEXT_MAX + 1)], "result"),
+        ("set_error_info", [["x", "x" * TEXT_MAX]], "error_info"),
+        ("set_other_config", [{"k": "x" * TEXT_MAX}], "other_config"),
+        ("add_to_other_config", ["k", "x" * (TEXT_MAX - 5)], "other_config"),
+    ],
+)
+def test_what_clients_say_of_a_task_is_short_enough(door: Door, name: str, params: list[object], field: str) -> None:
+    task: Task = door("task.create", "x" * TEXT_MAX, "x" * TEXT_MAX)
+    door("task.set_other_config", task, {"known": "x"})
+    given = params if name == "create" else [task, *params]
+    assert door.refused(f"task.{name}", *given)[:2] == ["INVALID_VALUE", field]
+    assert (task.result, task.error_info, task.other_config) == ("", (), {"known": "x"})
+
+
+def test_a_task_that_was_dropped_holds_nothing_more(door: Door) -> None:
+    task: Task = door("task.create", "upload", "of a disk")
+    door("task.set_result", task, "x" * TEXT_MAX)
+    door("task.destroy", task)
+    assert (task.name_label, task.name_description, task.result) == ("", "", "")
+
+
 @pytest.mark.fault("F1")
 def test_what_was_under_way_when_the_agent_was_killed_is_a_failure(machine: FakeMachine, tmp_path: Path) -> None:
     file = tmp_path / "journal.db"
@@ -472,6 +523,23 @@ def test_a_task_is_dropped_an_hour_after_its_end(door: Door, machine: FakeMachin
     assert set(door.store.all(Task)) == {recent, cancelled, own, running}
     block.release()
     door.ended(running)
+
+
+@pytest.mark.fault("F13")
+def test_a_task_that_its_client_has_forgotten_is_dropped_after_a_day(door: Door) -> None:
+    forgotten, recent, lent = (door("task.create", name, "") for name in ("forgotten", "recent", "lent"))
+    now = datetime.now(UTC)
+    with door.store.transaction():
+        forgotten.created = lent.created = now - timedelta(hours=25)
+        recent.created = now - timedelta(hours=23)
+
+    def work() -> str:
+        door.tasks.sweep()
+        return "done"
+
+    assert door.tasks.carry(lent, work) is None
+    assert set(door.store.all(Task)) == {recent, lent}
+    assert lent.result == "done"
 
 
 def test_an_end_that_could_not_be_noted_is_noted_later(
