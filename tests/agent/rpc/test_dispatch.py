@@ -425,7 +425,7 @@ def test_what_is_sent_beside_a_login_is_not_kept_for_its_delay(guarded: Door) ->
     surplus = Surplus()
     kept = weakref.ref(surplus)
     guarded.dispatch.login_delay_seconds = 3600.0
-    refused = guarded.later("session.login_with_password", "ada", "wrong", "1.0", "tool", session=surplus)
+    refused = guarded._send("session.login_with_password", [surplus, "ada", "wrong", "1.0", "tool"])
     del surplus
     eventually(lambda: kept() is None, "the end of what nobody asked for")
     assert not refused.done()

@@ -18,6 +18,7 @@ from agent.model import types
 from agent.model.entity import Entity
 from agent.model.types import INT_MAX, INT_MIN, Map, Ref, Set, String, Struct, Type
 from agent.rpc import jsonrpc as wire
+from agent.rpc.xmlrpc import VALUES_MAX
 from agent.store.store import Store
 
 VALUES = st.recursive(
@@ -147,7 +148,7 @@ def test_a_call_of_too_many_values_is_refused_unread(value: bytes, monkeypatch: 
     def body(values: int) -> bytes:
         return b'{"method":"a","id":1,"params":[' + b",".join([value] * values) + b"]}"
 
-    assert len(wire.decode(body(wire.VALUES_MAX - 2)).params) == wire.VALUES_MAX - 2
+    assert len(wire.decode(body(VALUES_MAX - 2)).params) == VALUES_MAX - 2
     monkeypatch.setattr(wire, "_DECODER", None)
     answer = refused(body(wire.MARKS_MAX + 1))
     assert answer["error"] == {"code": -32700, "message": "there are more than 200000 brackets and commas"}
