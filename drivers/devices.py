@@ -62,11 +62,11 @@ class DeviceImage:
         qemu_img: QemuImg,
         guard: Guard,
         put: Callable[[], SeenVolume],
-        forget: Callable[[], None],
+        undo: Callable[[], None],
     ) -> None:
         """Make the devices as ``NAME.new`` and, for an image, ``NAME.spool``.
 
-        `put` gives the one its name in the end; `forget` is called where it never gets it.
+        `put` gives the one its name in the end; `undo` removes both where it never gets it, and may raise a XenError.
         """
         self.size = size
         self._devices = devices
@@ -74,7 +74,7 @@ class DeviceImage:
         self._qemu_img = qemu_img
         self._guard = guard
         self._put = put
-        self._forget = forget
+        self._undo = undo
         self._written = 0
         """All before it is written: data, or zeroes."""
         self._spooled = -1
@@ -84,13 +84,8 @@ class DeviceImage:
             self._descriptor = self._make(self._new, size)
 
     def _make(self, name: str, size: int) -> int:
-        path = self._devices.make(name, size)
-        try:
-            with device(path, write=True) as descriptor:
-                return os.dup(descriptor)
-        except BaseException:
-            self._devices.remove(name)
-            raise
+        with device(self._devices.make(name, size), write=True) as descriptor:
+            return os.dup(descriptor)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         if offset < 0 or offset + len(data) > self.size:
@@ -124,13 +119,13 @@ class DeviceImage:
                 self._qemu_img.check(image)
                 self._qemu_img.convert([image], Layer(self._descriptor, "raw"), progress, zeroed=False)
             self._written = self.size
-            self._drop_spool()
+            self._close_spool()
+            self._devices.remove(self._spool)
 
-    def _drop_spool(self) -> None:
+    def _close_spool(self) -> None:
         if self._spooling is not None:
             os.close(self._spooling)
             self._spooling = None
-            self._devices.remove(self._spool)
 
     def finish(self, progress: Callable[[float], None]) -> None:
         with self._guard():
@@ -152,11 +147,10 @@ class DeviceImage:
 
     def close(self) -> None:
         os.close(self._descriptor)
-        with suppress(OSError, XenError):  # the next start tries again
-            self._drop_spool()
-            if not self._committed:
-                self._devices.remove(self._new)
-                self._forget()
+        self._close_spool()
+        if not self._committed:
+            with suppress(XenError):  # the next attempt, or the next start, tries again
+                self._undo()
 
 
 def zero(descriptor: int, start: int, end: int) -> None:

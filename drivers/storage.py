@@ -22,7 +22,7 @@ import libvirt
 from lxml import etree
 
 from agent.classes import SR, VDI
-from agent.errors import OperationNotAllowed, SrFull, SrNotEmpty, ValueNotSupported, VdiInUse, VdiMissing
+from agent.errors import OperationNotAllowed, SrFull, SrNotEmpty, ValueNotSupported, VdiInUse, VdiMissing, XenError
 from agent.ports import SeenVolume, VolumeReader, VolumeWriter
 from drivers import images
 from drivers.connection import Connection
@@ -49,6 +49,11 @@ class Place:
     folder: Path | None
     group: str = ""
     """The volume group, for a pool that is one."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """Its volumes."""
+        return Volumes(lambda: self.pool)
 
 
 class LibvirtStorage(FolderDisks):
@@ -118,11 +123,18 @@ class LibvirtStorage(FolderDisks):
     def _device_noted(self, vdi: VDI, step: str) -> Iterator[None]:
         """Note that a volume of devices is made for the disk, which goes again unless the store comes to know it."""
         self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=True, undo=[("remove", vdi.uuid)]))
-        try:
+        with self._or_undone(vdi):
             self.journal.reached(f"{step}: noted")
             yield
+
+    @contextmanager
+    def _or_undone(self, vdi: VDI) -> Iterator[None]:
+        """Should the body fail, undo what was noted for the disk: it may be done, and only the answer be lost."""
+        try:
+            yield
         except BaseException:
-            self.journal.end(vdi.uuid)
+            with suppress(XenError):  # the first error is the one to tell; the next start tries again
+                self.undo(vdi)
             raise
 
     def doom_volume(self, vdi: VDI) -> None:
@@ -173,13 +185,18 @@ class LibvirtStorage(FolderDisks):
             return super().write_volume(vdi)
         if not place.group or not self.lvm.installed:
             raise ValueNotSupported("SR", vdi.SR.ref, "on this storage the content of a disk cannot be replaced")
+        name, new, old = PurePosixPath(vdi.location).name, f"{vdi.uuid}.new", f"{vdi.uuid}.old"
+        undo: list[Step] = [("remove", new), ("remove", f"{vdi.uuid}.spool")]
+        if name:
+            undo += [("move", old, name), ("remove", old, name)]
+        self._take(vdi.SR, undo)  # what an earlier attempt has left
         with self._call(vdi.SR, vdi):
             _require_raw(vdi)
-            name = self._volume(place, vdi).name() if vdi.location else ""
+            if name:
+                self._volume(place, vdi)
+            else:
+                undo.append(("remove", vdi.uuid))
             free = _free(place, vdi.virtual_size)
-        new, old = f"{vdi.uuid}.new", f"{vdi.uuid}.old"
-        undo: list[Step] = [("remove", new), ("remove", f"{vdi.uuid}.spool")]
-        undo += [("move", old, name), ("remove", old, name)] if name else [("remove", vdi.uuid)]
         self.journal.begin(Operation(vdi.uuid, vdi.SR.uuid, makes=not name, undo=undo))
 
         @contextmanager
@@ -188,6 +205,7 @@ class LibvirtStorage(FolderDisks):
                 yield
 
         def put() -> SeenVolume:
+            place = self._place(vdi.SR)
             if name:
                 self._exchange(place, vdi, name, new, old)
             else:
@@ -195,14 +213,9 @@ class LibvirtStorage(FolderDisks):
             _refresh(place.pool)
             return _seen(etree.fromstring(place.pool.storageVolLookupByName(name or vdi.uuid).XMLDesc()))
 
-        try:
-            devices = Volumes(place.pool)
-            return DeviceImage(
-                devices, vdi.uuid, vdi.virtual_size, self.qemu_img, guard, put, lambda: self.journal.end(vdi.uuid)
-            )
-        except BaseException:
-            self.journal.end(vdi.uuid)
-            raise
+        with self._or_undone(vdi):
+            volumes = Volumes(partial(self._running, vdi.SR))
+            return DeviceImage(volumes, vdi.uuid, vdi.virtual_size, self.qemu_img, guard, put, partial(self.undo, vdi))
 
     def _exchange(self, place: Place, vdi: VDI, name: str, new: str, old: str) -> None:
         """Let one volume have the name of another, which goes."""
@@ -215,7 +228,7 @@ class LibvirtStorage(FolderDisks):
             raise
         try:
             _refresh(place.pool)  # what lvm2 named anew, libvirt knows after that
-            Volumes(place.pool).remove(old)
+            place.volumes.remove(old)
         except libvirt.libvirtError as error:  # it is done all the same; the next start tries again
             log.warning("what %r was before cannot be removed: %s", vdi, error)
             return
@@ -376,14 +389,15 @@ class LibvirtStorage(FolderDisks):
         if place.folder is not None:
             super()._take(sr, steps)
             return
-        for verb, name, *more in steps:
-            with self._call(sr), file_call(sr):
-                _refresh(place.pool)
-                volumes = Volumes(place.pool)
+        volumes = place.volumes
+        with self._call(sr), file_call(sr):
+            _refresh(place.pool)
+            for verb, name, *more in steps:
                 if verb == "remove" and all(map(volumes.has, more)) and not volumes.snapshots(name):
                     volumes.remove(name)
                 elif verb == "move" and volumes.has(name) and not volumes.has(more[0]):
                     self.lvm.rename(place.group, name, more[0])
+                    _refresh(place.pool)
 
     def _folder_path(self, sr: SR) -> Path:
         with self._call(sr):
@@ -425,11 +439,12 @@ class LibvirtStorage(FolderDisks):
 class Volumes:
     """The volumes of a pool of devices, by name. What libvirt refuses, it says itself."""
 
-    pool: libvirt.virStoragePool
+    pool: Callable[[], libvirt.virStoragePool]
+    """Looks the pool up: a libvirt that was started anew knows none that it gave before."""
 
     def make(self, name: str, size: int) -> str:
         """Make one. Returns its path."""
-        return str(self.pool.createXML(_volume_xml(name, size)).path())
+        return str(self.pool().createXML(_volume_xml(name, size)).path())
 
     def has(self, name: str) -> bool:
         """Whether there is one of this name."""
@@ -446,12 +461,12 @@ class Volumes:
         origin = self._find(name)
         if origin is None:
             return []
-        described = [each for volume in self.pool.listAllVolumes() if (each := _described(volume)) is not None]
+        described = [each for volume in self.pool().listAllVolumes() if (each := _described(volume)) is not None]
         return [each.findtext("name", "") for each in described if each.findtext("backingStore/path") == origin.path()]
 
     def _find(self, name: str) -> libvirt.virStorageVol | None:
         try:
-            return self.pool.storageVolLookupByName(name)
+            return self.pool().storageVolLookupByName(name)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
                 raise
@@ -512,8 +527,10 @@ def _seen(volume: etree._Element) -> SeenVolume:
 
 def _require_no_snapshots(place: Place, vdi: VDI) -> None:
     """VDI_IN_USE for a volume that has snapshots: lvm2 would remove them with it. Within translated only."""
+    if not place.group:
+        return
     _refresh(place.pool)
-    for name in Volumes(place.pool).snapshots(PurePosixPath(vdi.location).name):
+    for name in place.volumes.snapshots(PurePosixPath(vdi.location).name):
         raise VdiInUse(vdi, f"be the base of {name}")
 
 

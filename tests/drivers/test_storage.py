@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import libvirt
 import pytest
+from lxml import etree
 from pytest_mock import MockerFixture
 
 from agent import classes as c
@@ -27,6 +28,7 @@ from agent.errors import (
     XenError,
 )
 from agent.model import api
+from drivers import devices as devices_module
 from drivers import storage as module
 from drivers.disk_journal import DiskJournal, Operation
 from drivers.lvm import Lvm, Volume
@@ -54,12 +56,10 @@ class Libvirt:
     def __init__(self, mocker: MockerFixture) -> None:
         self.mocker = mocker
         self.alive = True
+        self.volumes: dict[str, Mock] = {}
+        """What there is in the pool, by name."""
         self.handle = mocker.create_autospec(libvirt.virConnect, instance=True)
-        self.pool = mocker.create_autospec(libvirt.virStoragePool, instance=True)
-        self.pool.isActive.return_value = 1
-        self.pool.info.return_value = [2, 100 * MIB, 40 * MIB, 60 * MIB]
-        self.handle.storagePoolLookupByUUIDString.return_value = self.pool
-        self.handle.listAllStoragePools.return_value = [self.pool]
+        self.pool = self._pool()
         self.lvm = mocker.create_autospec(Lvm, instance=True)
         self.lvm.look.return_value = Volume("", "", 4 * MIB)
         self.lvm.installed = True
@@ -68,12 +68,37 @@ class Libvirt:
         self.storage = LibvirtStorage(connection, self.journal, lvm=self.lvm)
         self.host = c.Host()
 
+    def _pool(self) -> Mock:
+        pool: Mock = self.mocker.create_autospec(libvirt.virStoragePool, instance=True)
+        pool.isActive.return_value = 1
+        pool.info.return_value = [2, 100 * MIB, 40 * MIB, 60 * MIB]
+        pool.storageVolLookupByName.side_effect = self._look_up
+        pool.listAllVolumes.return_value = []
+        self.handle.storagePoolLookupByUUIDString.return_value = pool
+        self.handle.listAllStoragePools.return_value = [pool]
+        return pool
+
+    def _look_up(self, name: str) -> Mock:
+        if name not in self.volumes:
+            raise refusal(libvirt.VIR_ERR_NO_STORAGE_VOL)
+        return self.volumes[name]
+
+    def restart(self) -> None:
+        """It was started anew: what it gave before belongs to a connection that is dead."""
+        before, self.pool = self.pool, self._pool()
+        self.pool.XMLDesc.return_value = before.XMLDesc.return_value
+        self.pool.createXML.side_effect = before.createXML.side_effect
+        for method in ("createXML", "storageVolLookupByName", "listAllVolumes", "refresh", "info", "XMLDesc"):
+            getattr(before, method).side_effect = refusal(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed")
+
     def volume(
         self, path: str, *, size: int = 4 * MIB, format: str = "raw", more: str = "", type: str = "file"
     ) -> Mock:
         """A volume that libvirt knows."""
         volume: Mock = self.mocker.create_autospec(libvirt.virStorageVol, instance=True)
         volume.path.return_value, volume.name.return_value = path, Path(path).name
+        volume.delete.side_effect = lambda: self.volumes.pop(Path(path).name)
+        self.volumes[Path(path).name] = volume
         volume.info.return_value = [0, size, 0]
         volume.XMLDesc.return_value = (
             f"<volume type='{type}'><name>{Path(path).name}</name><capacity>{size}</capacity>"
@@ -336,7 +361,7 @@ def test_a_logical_volume_grows_by_lvm2_where_it_is_not_so_large(
 ) -> None:
     """Volumes have whole extents: more than their disks, maybe."""
     below.is_a_volume_group()
-    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.volume("/dev/vg/x", type="block")
     below.lvm.look.side_effect = [Volume("", "", 4 * MIB), Volume("", "", 8 * MIB)]
     below.storage.resize_volume(disk(sr, "/dev/vg/x", 3 * MIB), larger)
     assert [asked.args for asked in below.lvm.grow.mock_calls] == ([("vg", "x", larger)] if grown else [])
@@ -344,7 +369,7 @@ def test_a_logical_volume_grows_by_lvm2_where_it_is_not_so_large(
 
 def test_a_logical_volume_that_has_not_grown_is_told(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
-    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.volume("/dev/vg/x", type="block")
     with pytest.raises(SrBackendFailure):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
     below.lvm.grow.assert_called_once_with("vg", "x", 8 * MIB)
@@ -352,7 +377,7 @@ def test_a_logical_volume_that_has_not_grown_is_told(below: Libvirt, sr: c.SR) -
 
 def test_a_snapshot_in_a_volume_group_does_not_grow(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
-    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.volume("/dev/vg/x", type="block")
     below.lvm.look.return_value = Volume("y", "", 4 * MIB)
     with pytest.raises(ValueNotSupported):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
@@ -365,7 +390,7 @@ def test_a_snapshot_in_a_volume_group_does_not_grow(below: Libvirt, sr: c.SR) ->
 )
 def test_what_lvm2_refuses_is_told(below: Libvirt, sr: c.SR, error: OSError, meaning: type[XenError]) -> None:
     below.is_a_volume_group()
-    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.volume("/dev/vg/x", type="block")
     below.lvm.grow.side_effect = below.lvm.snapshot.side_effect = error
     with pytest.raises(meaning):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
@@ -378,7 +403,7 @@ def test_what_lvm2_refuses_is_told(below: Libvirt, sr: c.SR, error: OSError, mea
 def test_where_there_is_no_lvm2_a_logical_volume_cannot_grow(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     below.lvm.installed = False
-    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume = below.volume("/dev/vg/x", type="block")
     volume.resize.side_effect = NO_GROWTH
     with pytest.raises(ValueNotSupported):
         below.storage.resize_volume(disk(sr, "/dev/vg/x"), 8 * MIB)
@@ -413,7 +438,7 @@ def test_a_logical_volume_is_cloned_at_once(below: Libvirt, sr: c.SR, kind: Volu
 def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     below.lvm.look.return_value = Volume("y", "", 4 * MIB)
-    below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    below.volume("/dev/vg/x", type="block")
     assert below.storage.clone_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
     below.lvm.snapshot.assert_not_called()
     assert below.storage.split_volume(disk(sr, "/dev/vg/x"), disk(sr)) is None
@@ -422,7 +447,7 @@ def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) ->
 
 def test_a_logical_volume_that_has_snapshots_is_not_removed_with_them(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
-    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/vg/x", type="block")
+    volume = below.volume("/dev/vg/x", type="block")
     snapshot = below.volume("/dev/vg/s", type="block", more=BACKING)
 
     def refresh() -> None:
@@ -454,10 +479,10 @@ def test_a_volume_that_a_crash_left_is_removed(below: Libvirt, sr: c.SR, tmp_pat
     LibvirtStorage(connection, journal, lvm=below.lvm).create_volume(vdi)
     restarted = LibvirtStorage(connection, DiskJournal(tmp_path), lvm=below.lvm)
     if gone:
-        below.pool.storageVolLookupByName.side_effect = refusal(libvirt.VIR_ERR_NO_STORAGE_VOL)
+        del below.volumes[vdi.uuid]
     restarted.recover(sr, lambda uuid: False)
     below.pool.storageVolLookupByName.assert_called_with(vdi.uuid)
-    assert below.pool.storageVolLookupByName.return_value.delete.called is not gone
+    assert below.volumes == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -475,17 +500,34 @@ class Devices:
     def __init__(self, below: Libvirt, folder: Path, mocker: MockerFixture) -> None:
         below.is_a_volume_group()
         self.below, self.folder = below, folder
-        self.made = below.volume("/dev/vg/made", type="block")
-        self.source = below.volume("/dev/vg/source", type="block")
         below.pool.createXML.side_effect = self._make
-        below.pool.storageVolLookupByName.return_value = self.source
-        mocker.patch.object(module, "device", self._opened)
-        (folder / "source").write_bytes(CONTENT)
+        below.lvm.rename.side_effect = self.rename
+        self.answer_lost = False
+        for place in (module, devices_module):
+            mocker.patch.object(place, "device", self._opened)
+        self._add("source", CONTENT)
+
+    def _add(self, name: str, content: bytes) -> Mock:
+        (self.folder / name).write_bytes(content)
+        return self.below.volume(f"/dev/vg/{name}", type="block")
 
     def _make(self, definition: str) -> Mock:
         # What a volume group gives has what was there before in it.
-        (self.folder / "made").write_bytes(b"\xaa" * 4 * MIB)
-        return self.made
+        made = self._add(etree.fromstring(definition).findtext("name", ""), b"\xaa" * 4 * MIB)
+        if self.answer_lost:
+            raise refusal(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", libvirt.VIR_FROM_RPC)
+        return made
+
+    def rename(self, group: str, name: str, new: str) -> None:
+        """As lvm2 does."""
+        if name not in self.below.volumes or new in self.below.volumes:
+            raise OSError(errno.EIO, f"{name} cannot be called {new}")
+        del self.below.volumes[name]
+        self._add(new, (self.folder / name).read_bytes())
+
+    def content(self) -> dict[str, bytes]:
+        """What there is, by name."""
+        return {name: (self.folder / name).read_bytes() for name in self.below.volumes}
 
     @contextmanager
     def _opened(self, path: str, *, write: bool = False) -> Iterator[int]:
@@ -503,9 +545,10 @@ def devices(below: Libvirt, tmp_path: Path, mocker: MockerFixture) -> Devices:
 
 def test_a_copy_of_a_device_is_all_of_it_and_nothing_that_was_there_before(devices: Devices, sr: c.SR) -> None:
     parts: list[float] = []
-    copied = devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(sr), parts.append)
-    assert copied.location == "/dev/vg/made"
-    assert (devices.folder / "made").read_bytes() == CONTENT
+    target = disk(sr)
+    copied = devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), target, parts.append)
+    assert copied.location == f"/dev/vg/{target.uuid}"
+    assert devices.content() == {"source": CONTENT, target.uuid: CONTENT}
     assert (parts[0], parts[-1]) == (0.0, 1.0)
     assert parts == sorted(parts)
 
@@ -517,21 +560,21 @@ def test_an_unwanted_copy_to_a_device_is_removed_at_once(devices: Devices, sr: c
 
     with pytest.raises(KeyError):
         devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(sr), progress)
-    devices.made.delete.assert_called_once_with()
+    assert devices.content() == {"source": CONTENT}
 
 
 def test_a_copy_that_libvirt_makes_no_room_for_removes_nothing(devices: Devices, sr: c.SR) -> None:
     devices.below.pool.createXML.side_effect = refusal(libvirt.VIR_ERR_SYSTEM_ERROR, "No space left on device")
     with pytest.raises(SrFull):
         devices.below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(sr), ignore)
-    devices.made.delete.assert_not_called()
+    assert devices.content() == {"source": CONTENT}
 
 
 def test_what_libvirt_calls_a_device_and_is_none_is_not_read(below: Libvirt, sr: c.SR, tmp_path: Path) -> None:
     below.is_a_volume_group()
     (tmp_path / "secret").write_bytes(b"secret")
     location = str(tmp_path / "secret")
-    below.pool.storageVolLookupByName.return_value = below.volume(location, type="block")
+    below.volume(location, type="block")
     with pytest.raises(VdiMissing):
         below.storage.copy_volume(disk(sr, location), disk(sr), ignore)
     below.pool.createXML.assert_not_called()
@@ -556,13 +599,88 @@ def test_disks_go_from_folders_to_devices_and_back(
 
     below.handle.storagePoolLookupByUUIDString.side_effect = look_up
     if to == "device":
-        below.storage.copy_volume(vdi, disk(sr), ignore)
-        assert (tmp_path / "made").read_bytes() == bytes(4 * MIB)
+        below.storage.copy_volume(vdi, target := disk(sr), ignore)
+        assert devices.content()[target.uuid] == bytes(4 * MIB)
     else:
         made = below.storage.copy_volume(disk(sr, "/dev/vg/source"), disk(files), ignore)
         assert (made.format, made.capacity, Path(made.location).parent) == (format, 4 * MIB, folder)
         if format == "raw":
             assert Path(made.location).read_bytes() == CONTENT
+
+
+# --- what fails in the middle
+
+
+@pytest.mark.parametrize("verb", ["create_volume", "copy_volume", "clone_volume", "write_volume"])
+def test_a_volume_that_was_made_goes_again_where_the_answer_was_lost(devices: Devices, sr: c.SR, verb: str) -> None:
+    below, target = devices.below, disk(sr)
+    devices.answer_lost = True
+
+    def snapshot(group: str, origin: str, name: str, *, thin: bool) -> None:
+        below.volume(f"/dev/vg/{name}", type="block")
+        raise OSError(errno.ETIMEDOUT, "lvcreate does not end")
+
+    below.lvm.snapshot.side_effect = snapshot
+    params = {"copy_volume": [disk(sr, "/dev/vg/source"), target, ignore]}
+    params["clone_volume"] = params["copy_volume"][:2]
+    with pytest.raises(SrBackendFailure if verb == "clone_volume" else HostOffline):
+        getattr(below.storage, verb)(*params.get(verb, [target]))
+    assert devices.content() == {"source": CONTENT}
+    assert below.journal.under_way(target.uuid) is None
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_upload_to_a_device_outlives_libvirt(devices: Devices, sr: c.SR, whole: bool) -> None:
+    vdi = disk(sr, "/dev/vg/source")
+    writer = devices.below.storage.write_volume(vdi)
+    writer.write(0, b"after")
+    if not whole:
+        writer.spool(b"an image")
+    devices.below.restart()
+    if whole:
+        writer.finish(ignore)
+        assert writer.commit().location == vdi.location
+    writer.close()
+    assert devices.content() == {"source": b"after" + bytes(4 * MIB - 5) if whole else CONTENT}
+    assert devices.below.journal.under_way(vdi.uuid) is None
+
+
+def test_what_an_upload_could_not_remove_the_next_one_does(devices: Devices, sr: c.SR) -> None:
+    vdi = disk(sr, "/dev/vg/source")
+    look_up = devices.below.handle.storagePoolLookupByUUIDString
+    writer = devices.below.storage.write_volume(vdi)
+    look_up.side_effect = refusal(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", libvirt.VIR_FROM_RPC)
+    writer.close()
+    assert devices.content().keys() == {"source", f"{vdi.uuid}.new"}
+    assert devices.below.journal.under_way(vdi.uuid) is not None
+    look_up.side_effect = None
+    devices.below.storage.write_volume(vdi).close()
+    assert devices.content() == {"source": CONTENT}
+    assert devices.below.journal.under_way(vdi.uuid) is None
+
+
+@pytest.mark.parametrize("failing", [{1}, {2}, {2, 3}, {2, 3, 4}])
+def test_a_disk_that_gets_no_new_volume_has_its_old_one(devices: Devices, sr: c.SR, failing: set[int]) -> None:
+    """lvm2 refuses to rename, and to take that back."""
+    below, vdi = devices.below, disk(sr, "/dev/vg/source")
+
+    def rename(group: str, name: str, new: str) -> None:
+        if below.lvm.rename.call_count in failing:
+            raise OSError(errno.EIO, "Volume group vg metadata archive failed.")
+        devices.rename(group, name, new)
+
+    below.lvm.rename.side_effect = rename
+    writer = below.storage.write_volume(vdi)
+    writer.finish(ignore)
+    with pytest.raises(SrBackendFailure):
+        writer.commit()
+    writer.close()
+    if 4 in failing:
+        assert devices.content() == {f"{vdi.uuid}.old": CONTENT}
+        assert below.journal.under_way(vdi.uuid) is not None
+        below.storage.write_volume(vdi).close()
+    assert devices.content() == {"source": CONTENT}
+    assert below.journal.under_way(vdi.uuid) is None
 
 
 # --- libvirt lies
@@ -573,7 +691,7 @@ def test_what_libvirt_takes_a_raw_disk_for_makes_no_difference(below: Libvirt, t
     header = b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(16) + (2**40).to_bytes(8, "big") + bytes(80)
     (tmp_path / "a.raw").write_bytes(header + bytes(4 * MIB - len(header)))
     sr = c.SR(type="file", sm_config={"type": "qcow2"})
-    below.pool.storageVolLookupByName.return_value = below.volume(str(tmp_path / "a.raw"), format="qcow2")
+    below.volume(str(tmp_path / "a.raw"), format="qcow2")
     copied = below.storage.copy_volume(disk(sr, str(tmp_path / "a.raw")), target := disk(sr), ignore)
     target.location = copied.location
     back = below.storage.copy_volume(target, disk(c.SR(type="file")), ignore)
@@ -583,7 +701,7 @@ def test_what_libvirt_takes_a_raw_disk_for_makes_no_difference(below: Libvirt, t
 
 def test_a_volume_that_is_elsewhere_than_its_disk_is_not_it(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
-    volume = below.pool.storageVolLookupByName.return_value = below.volume("/dev/other/x", type="block")
+    volume = below.volume("/dev/other/x", type="block")
     below.storage.destroy_volume(disk(sr, "/dev/vg/x"))
     volume.delete.assert_not_called()
     with pytest.raises(VdiMissing):
