@@ -28,7 +28,7 @@ import drivers
 from agent import __version__, access, config, failpoints, logs, messages, systemd
 from agent.archives import Archives
 from agent.call import Site
-from agent.classes import Host
+from agent.classes import VDI, Host
 from agent.cli import complain
 from agent.config import Config, ConfigError
 from agent.failpoints import Failpoint, FailpointError
@@ -154,6 +154,7 @@ def _open(settings: Config, failpoint: Failpoint | None, opened: ExitStack) -> S
     lanes = Lanes(settings.workers)
     opened.callback(lanes.close, LANES_GRACE_SECONDS)
     guests = _guests(settings)
+    machine.storage.decide(lambda uuid: store.known(VDI, uuid) is not None)
     observer = Observer(store, machine, lanes, guests)
     opened.callback(observer.close)
     observer.start()

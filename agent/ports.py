@@ -752,11 +752,13 @@ class Storage(Protocol):
         doomed, its doom. Nothing to undo is no error.
         """
 
-    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
-        """Undo or finish what an earlier run of the agent left half done in this storage.
-
-        `known` says whether the store has a disk of this uuid.
+    def decide(self, known: Callable[[str], bool]) -> None:
+        """Decide whether what an earlier run of the agent left half done is to be undone or finished. Called once, at
+        the start, before anything else; no storage need be there. `known` says whether the store has a disk of a uuid.
         """
+
+    def recover(self, sr: SR) -> None:
+        """Undo or finish what an earlier run left half done in this storage, as it was decided."""
 
     def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
         """Open a volume, which nobody writes to meanwhile. Where it must be unpacked first, `progress` may end that."""

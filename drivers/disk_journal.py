@@ -1,8 +1,8 @@
 """The journal of disk operations: what is to be undone, or finished, where the agent ended in the middle of one.
 
 An operation is noted, durably, before its first step, with what undoes it and what finishes it. Both are lists of steps
-on names within one storage, and may be taken again and again. Which of them it is to be, the store decides, which knows
-a new disk or does not. How a step is taken is the storage's business.
+on names within one storage, and may be taken again and again. Which of them it is to be, the store decides at the next
+start, before anything changes it: it knows a new disk or does not. How a step is taken is the storage's business.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from agent.errors import InternalError
@@ -79,6 +79,7 @@ class Operation:
     """It was done if the store knows the disk; else, if the store no longer knows it."""
     undo: Sequence[Step] = ()
     finish: Sequence[Step] = ()
+    """The same as `undo` once it is decided which is to be taken."""
 
 
 class DiskJournal:
@@ -89,12 +90,31 @@ class DiskJournal:
         self._reached = reached
         self._lock = threading.Lock()
         self._open: dict[str, Operation] = {}
-        self._left = {operation.disk: operation for operation in self._read()}
+        self._undecided = self._read()
+        self._left: dict[str, Operation] = {}
 
     def reached(self, step: str) -> None:
         """A step of an operation was taken; a test may want to know what becomes of it if it was the last."""
         assert step in STEPS, step
         self._reached(step)
+
+    def decide(self, known: Callable[[str], bool]) -> None:
+        """Note of each operation that an earlier run left whether it is to be finished or undone, for good: a disk may
+        be forgotten before its storage is there. `known` says whether the store has a disk of a uuid.
+        """
+        for operation in self._undecided:
+            steps = operation.finish if known(operation.disk) is operation.makes else operation.undo
+            decided = replace(operation, undo=steps, finish=steps)
+            with self._lock:
+                self._left[operation.disk] = decided
+            if not steps:
+                self.end(operation.disk)
+            elif decided != operation:
+                try:
+                    self._write(decided)
+                except OSError as error:  # the next start decides again
+                    log.warning("the journal of disk operations cannot be written: %s", error)
+        self._undecided = []
 
     def begin(self, operation: Operation) -> None:
         """Note an operation. INTERNAL_ERROR where that cannot be kept: then nothing is to be done."""
@@ -126,7 +146,7 @@ class DiskJournal:
             return self._open.get(disk)
 
     def left(self, sr: str) -> list[Operation]:
-        """What an earlier run left in this storage, the latest first."""
+        """What an earlier run left in this storage, the latest first, as it was decided."""
         with self._lock:
             return [operation for operation in self._left.values() if operation.sr == sr][::-1]
 

@@ -493,12 +493,15 @@ class FolderDisks(Pools, ABC):
             self._take(vdi.SR, operation.undo)
             self.journal.end(vdi.uuid)
 
-    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
-        """Undo or finish what an earlier run left half done. `known` says whether the store has a disk of a uuid."""
+    def decide(self, known: Callable[[str], bool]) -> None:
+        """Decide whether what an earlier run left half done is to be undone or finished. Needs no storage."""
+        self.journal.decide(known)
+
+    def recover(self, sr: SR) -> None:
+        """Undo or finish what an earlier run left half done, as it was decided."""
         for operation in self.journal.left(sr.uuid):
-            done = known(operation.disk) is operation.makes
             self.journal.reached("undo: begun")
-            self._take(sr, operation.finish if done else operation.undo)
+            self._take(sr, operation.undo)
             self.journal.reached("undo: done")
             self.journal.end(operation.disk)
 

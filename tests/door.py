@@ -16,7 +16,7 @@ from typing import Any
 from agent import messages
 from agent.access import tell_roles
 from agent.call import Site
-from agent.classes import VM, Task
+from agent.classes import VDI, VM, Task
 from agent.errors import XenError
 from agent.guests import Guests
 from agent.lanes import Lanes
@@ -89,6 +89,7 @@ class Door:
         self.store.load()
         self.lanes = Lanes(16)
         guests = Guests()
+        machine.storage.decide(lambda uuid: self.store.known(VDI, uuid) is not None)
         self.observer = Observer(self.store, machine, self.lanes, guests, sweep_seconds=3600.0)
         self.observer.start()
         if roles:

@@ -475,7 +475,10 @@ class FakeStorage(Failing):
             del volumes[new.location], volumes[vdi.location]
             volumes[old.location] = old
 
-    def recover(self, sr: SR, known: Callable[[str], bool]) -> None:
+    def decide(self, known: Callable[[str], bool]) -> None:
+        self.meet("decide")
+
+    def recover(self, sr: SR) -> None:
         self.meet("recover")
 
     @staticmethod

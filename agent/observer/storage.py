@@ -75,7 +75,7 @@ def scan(store: Store, storage: Storage, sr: SR, making: Collection[str]) -> Non
 
     `making` has the uuids of disks whose volume may be there before they are in the store: those are not adopted.
     """
-    storage.recover(sr, lambda uuid: store.known(VDI, uuid) is not None)
+    storage.recover(sr)
     before = {vdi: (vdi.location, vdi.parent) for vdi in sr.VDIs}
     volumes = storage.scan(sr)
     size, used = storage.usage(sr)

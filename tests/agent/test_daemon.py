@@ -25,6 +25,7 @@ from agent.cli import PASSWORD_VARIABLE
 from agent.roles import Role
 from agent.rpc.certificate import self_signed
 from agent.users import Users
+from drivers.disk_journal import JOURNAL, DiskJournal, Operation
 
 ENOUGH_SECONDS = 60.0
 Serve = Callable[..., subprocess.Popen[str]]
@@ -216,6 +217,14 @@ def test_it_starts_and_serves_what_it_knows_without_libvirt(
 
 
 @pytest.mark.fault("F2")
+def test_what_a_killed_one_was_at_is_judged_without_libvirt(serve: Serve, state: Path, tmp_path: Path) -> None:
+    journal = DiskJournal(state / JOURNAL)
+    journal.begin(Operation("made-and-not-kept", "sr", makes=True, undo=[("remove", "x.raw")]))
+    journal.begin(Operation("never-destroyed", "sr", makes=True))
+    listening(serve(connect=f"qemu+unix:///system?socket={tmp_path}/nobody"))
+    assert [path.stem for path in (state / JOURNAL).iterdir()] == ["made-and-not-kept"]
+
+
 def test_a_signal_ends_a_start_that_waits_for_libvirt(serve: Serve, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(tmp_path / "silent"))

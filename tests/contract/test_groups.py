@@ -366,7 +366,8 @@ def test_whatever_ends_the_agent_the_volume_is_whole(
     os.close(writer._descriptor)  # type: ignore[attr-defined]  # as the kernel does
     mocker.stopall()
     restarted = bench.again()
-    restarted.recover(sr, lambda uuid: not fresh)
+    restarted.decide(lambda uuid: not fresh)
+    restarted.recover(sr)
     vdi.location = vdi.location or f"/dev/{bench.group.name}/{vdi.uuid}"
     assert bench.there() == ([] if fresh else [vdi.uuid])
     if not fresh:

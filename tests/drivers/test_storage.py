@@ -480,10 +480,36 @@ def test_a_volume_that_a_crash_left_is_removed(below: Libvirt, sr: c.SR, tmp_pat
     restarted = LibvirtStorage(connection, DiskJournal(tmp_path), lvm=below.lvm)
     if gone:
         del below.volumes[vdi.uuid]
-    restarted.recover(sr, lambda uuid: False)
+    restarted.decide(lambda uuid: False)
+    restarted.recover(sr)
     below.pool.storageVolLookupByName.assert_called_with(vdi.uuid)
     assert below.volumes == {}
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_crash_left_is_judged_by_what_the_store_had_at_the_start(
+    below: Libvirt, sr: c.SR, tmp_path: Path, kept: bool
+) -> None:
+    """The disk, or all of its storage, may be forgotten before the storage is there again, and the agent end anew."""
+    folder, journal = tmp_path / "folder", tmp_path / "journal"
+    folder.mkdir()
+    below.is_a_folder(folder)
+    made, doomed, spared = disk(sr), disk(sr), disk(sr)
+    connection = Mock(handle=below.handle, long=below.handle, suspect=lambda: not below.alive)
+    storage = LibvirtStorage(connection, DiskJournal(journal))
+    for vdi in (made, doomed, spared):
+        vdi.location = storage.create_volume(vdi).location
+    storage.settle(doomed, spared)
+    storage.doom_volume(doomed)
+    storage.doom_volume(spared)
+    LibvirtStorage(connection, DiskJournal(journal)).decide({made.uuid, spared.uuid}.__contains__)
+    assert [path.stem for path in journal.glob("*")] == [doomed.uuid]
+    again = LibvirtStorage(connection, DiskJournal(journal))
+    again.decide(lambda uuid: kept)
+    again.recover(sr)
+    assert {path.stem for path in folder.iterdir()} == {made.uuid, spared.uuid}
+    assert list(journal.glob("*")) == []
 
 
 def test_the_usage_of_a_volume_group_is_what_libvirt_says(below: Libvirt, sr: c.SR) -> None:

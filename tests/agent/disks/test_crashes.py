@@ -26,7 +26,7 @@ BEGUN = (
     "create: named",
     "split: base named",
     "merge: overlay aside",
-    "destroy: noted",
+    "destroy: begun",
     "copy: written",
     "merge: noted",
 )
