@@ -749,7 +749,7 @@ class Storage(Protocol):
 
     def undo(self, vdi: VDI) -> None:
         """Undo what was begun for this disk and not settled: for the base of a split or merge, that; for one that is
-        doomed, its doom. Nothing to undo is no error.
+        doomed, its doom. Nothing to undo is no error. What cannot be undone now `recover` undoes.
         """
 
     def decide(self, known: Callable[[str], bool]) -> None:
@@ -758,7 +758,9 @@ class Storage(Protocol):
         """
 
     def recover(self, sr: SR) -> None:
-        """Undo or finish what an earlier run left half done in this storage, as it was decided."""
+        """Undo or finish what was left half done in this storage: by an earlier run as it was decided, and what could
+        not be undone since.
+        """
 
     def read_volume(self, vdi: VDI, progress: Callable[[float], None]) -> VolumeReader:
         """Open a volume, which nobody writes to meanwhile. Where it must be unpacked first, `progress` may end that."""

@@ -149,7 +149,7 @@ class DeviceImage:
         os.close(self._descriptor)
         self._close_spool()
         if not self._committed:
-            with suppress(XenError):  # the next attempt, or the next start, tries again
+            with suppress(XenError):  # the next attempt, or the next scan, tries again
                 self._undo()
 
 

@@ -108,7 +108,7 @@ class DiskJournal:
             with self._lock:
                 self._left[operation.disk] = decided
             if not steps:
-                self.end(operation.disk)
+                self.end_left(decided)
             elif decided != operation:
                 try:
                     self._write(decided)
@@ -117,7 +117,12 @@ class DiskJournal:
         self._undecided = []
 
     def begin(self, operation: Operation) -> None:
-        """Note an operation. INTERNAL_ERROR where that cannot be kept: then nothing is to be done."""
+        """Note an operation. INTERNAL_ERROR where that cannot be kept: then nothing is to be done.
+
+        One that was left on this disk is forgotten: who begins another has taken its steps.
+        """
+        with self._lock:
+            self._left.pop(operation.disk, None)
         try:
             self._write(operation)
         except OSError as error:
@@ -132,13 +137,22 @@ class DiskJournal:
         name of an operation is ever used for another.
         """
         with self._lock:
-            known = self._open.pop(disk, None) or self._left.pop(disk, None)
-        if known is None or self._folder is None:
-            return
-        try:
-            (self._folder / f"{disk}.json").unlink(missing_ok=True)
-        except OSError as error:  # at the next start it is looked at again, and found to be over
-            log.warning("the journal of disk operations cannot be written: %s", error)
+            known = self._open.pop(disk, None)
+        if known is not None:
+            self._remove(disk)
+
+    def put_off(self, disk: str) -> None:
+        """The operation on this disk can neither go on nor be undone now: it is left, as if by an earlier run."""
+        with self._lock:
+            if (operation := self._open.pop(disk, None)) is not None:
+                self._left[disk] = operation
+
+    def end_left(self, operation: Operation) -> None:
+        """Forget one that was left, which is over, unless another was begun on its disk."""
+        with self._lock:
+            if self._left.get(operation.disk) is operation:
+                del self._left[operation.disk]
+                self._remove(operation.disk)
 
     def under_way(self, disk: str) -> Operation | None:
         """The operation of this run on a disk."""
@@ -146,9 +160,17 @@ class DiskJournal:
             return self._open.get(disk)
 
     def left(self, sr: str) -> list[Operation]:
-        """What an earlier run left in this storage, the latest first, as it was decided."""
+        """What was left in this storage, the latest first: its steps `undo` are to be taken."""
         with self._lock:
             return [operation for operation in self._left.values() if operation.sr == sr][::-1]
+
+    def _remove(self, disk: str) -> None:
+        if self._folder is None:
+            return
+        try:
+            (self._folder / f"{disk}.json").unlink(missing_ok=True)
+        except OSError as error:  # at the next start it is looked at again, and found to be over
+            log.warning("the journal of disk operations cannot be written: %s", error)
 
     def _write(self, operation: Operation) -> None:
         if self._folder is None:

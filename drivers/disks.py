@@ -156,8 +156,11 @@ class FolderDisks(Pools, ABC):
         try:
             yield undo
         except BaseException:
-            with suppress(OSError):  # the first error is the one to tell; the next start tries again
+            try:
                 _take_steps(folder, undo)
+            except OSError:  # the first error is the one to tell; the next scan tries again
+                self.journal.put_off(operation.disk)
+            else:
                 self.journal.end(operation.disk)
             raise
 
@@ -487,10 +490,17 @@ class FolderDisks(Pools, ABC):
             self.journal.end(vdi.uuid)
 
     def undo(self, vdi: VDI) -> None:
-        """Undo what was begun and not settled for this disk; where nothing was, that is no error."""
+        """Undo what was begun and not settled for this disk; where nothing was, that is no error.
+
+        Where it cannot be undone now, the next scan of the storage tries again, before anybody adopts what is there.
+        """
         operation = self.journal.under_way(vdi.uuid)
         if operation is not None:
-            self._take(vdi.SR, operation.undo)
+            try:
+                self._take(vdi.SR, operation.undo)
+            except XenError:
+                self.journal.put_off(vdi.uuid)
+                raise
             self.journal.end(vdi.uuid)
 
     def decide(self, known: Callable[[str], bool]) -> None:
@@ -498,12 +508,12 @@ class FolderDisks(Pools, ABC):
         self.journal.decide(known)
 
     def recover(self, sr: SR) -> None:
-        """Undo or finish what an earlier run left half done, as it was decided."""
+        """Undo or finish what was left half done, by an earlier run as it was decided."""
         for operation in self.journal.left(sr.uuid):
             self.journal.reached("undo: begun")
             self._take(sr, operation.undo)
             self.journal.reached("undo: done")
-            self.journal.end(operation.disk)
+            self.journal.end_left(operation)
 
     def _take(self, sr: SR, steps: Sequence[Step]) -> None:
         if steps:

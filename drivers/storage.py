@@ -133,7 +133,7 @@ class LibvirtStorage(FolderDisks):
         try:
             yield
         except BaseException:
-            with suppress(XenError):  # the first error is the one to tell; the next start tries again
+            with suppress(XenError):  # the first error is the one to tell; the next scan tries again
                 self.undo(vdi)
             raise
 
@@ -229,10 +229,11 @@ class LibvirtStorage(FolderDisks):
         try:
             _refresh(place.pool)  # what lvm2 named anew, libvirt knows after that
             place.volumes.remove(old)
-        except libvirt.libvirtError as error:  # it is done all the same; the next start tries again
+        except libvirt.libvirtError as error:  # it is done all the same; the next scan tries again
             log.warning("what %r was before cannot be removed: %s", vdi, error)
-            return
-        self.journal.end(vdi.uuid)
+            self.journal.put_off(vdi.uuid)
+        else:
+            self.journal.end(vdi.uuid)
 
     def resize_volume(self, vdi: VDI, size: int) -> None:
         """Grow it to `size`. VALUE_NOT_SUPPORTED for less than it has, and where the storage cannot grow a volume."""

@@ -87,7 +87,7 @@ def or_undone(call: Call, vdi: VDI) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(XenError):  # the first error is the one to tell; the next start tries again
+        with suppress(XenError):  # the first error is the one to tell; the next scan tries again
             call.storage.undo(vdi)
         raise
 

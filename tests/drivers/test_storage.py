@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import DEFAULT, Mock
 
 import libvirt
 import pytest
@@ -58,6 +58,8 @@ class Libvirt:
         self.alive = True
         self.volumes: dict[str, Mock] = {}
         """What there is in the pool, by name."""
+        self.gone = False
+        """Whether it answers nobody."""
         self.handle = mocker.create_autospec(libvirt.virConnect, instance=True)
         self.pool = self._pool()
         self.lvm = mocker.create_autospec(Lvm, instance=True)
@@ -75,8 +77,14 @@ class Libvirt:
         pool.storageVolLookupByName.side_effect = self._look_up
         pool.listAllVolumes.return_value = []
         self.handle.storagePoolLookupByUUIDString.return_value = pool
+        self.handle.storagePoolLookupByUUIDString.side_effect = self._find
         self.handle.listAllStoragePools.return_value = [pool]
         return pool
+
+    def _find(self, uuid: str) -> Any:
+        if self.gone:
+            raise refusal(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", libvirt.VIR_FROM_RPC)
+        return DEFAULT
 
     def _look_up(self, name: str) -> Mock:
         if name not in self.volumes:
@@ -529,6 +537,8 @@ class Devices:
         below.pool.createXML.side_effect = self._make
         below.lvm.rename.side_effect = self.rename
         self.answer_lost = False
+        self.dies = False
+        """Whether libvirt is gone after an answer that was lost."""
         for place in (module, devices_module):
             mocker.patch.object(place, "device", self._opened)
         self._add("source", CONTENT)
@@ -541,6 +551,7 @@ class Devices:
         # What a volume group gives has what was there before in it.
         made = self._add(etree.fromstring(definition).findtext("name", ""), b"\xaa" * 4 * MIB)
         if self.answer_lost:
+            self.below.gone = self.dies
             raise refusal(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", libvirt.VIR_FROM_RPC)
         return made
 
@@ -671,18 +682,36 @@ def test_an_upload_to_a_device_outlives_libvirt(devices: Devices, sr: c.SR, whol
     assert devices.below.journal.under_way(vdi.uuid) is None
 
 
-def test_what_an_upload_could_not_remove_the_next_one_does(devices: Devices, sr: c.SR) -> None:
+@pytest.mark.parametrize("again", [True, False], ids=["upload", "scan"])
+def test_what_an_upload_could_not_remove_the_next_one_or_a_scan_does(devices: Devices, sr: c.SR, again: bool) -> None:
     vdi = disk(sr, "/dev/vg/source")
-    look_up = devices.below.handle.storagePoolLookupByUUIDString
     writer = devices.below.storage.write_volume(vdi)
-    look_up.side_effect = refusal(libvirt.VIR_ERR_INTERNAL_ERROR, "client socket is closed", libvirt.VIR_FROM_RPC)
+    devices.below.gone = True
     writer.close()
+    devices.below.gone = False
     assert devices.content().keys() == {"source", f"{vdi.uuid}.new"}
-    assert devices.below.journal.under_way(vdi.uuid) is not None
-    look_up.side_effect = None
-    devices.below.storage.write_volume(vdi).close()
+    if again:
+        devices.below.storage.write_volume(vdi).close()
+    else:
+        devices.below.storage.recover(sr)
     assert devices.content() == {"source": CONTENT}
-    assert devices.below.journal.under_way(vdi.uuid) is None
+    assert devices.below.journal.left(sr.uuid) == []
+
+
+def test_a_volume_that_could_not_be_removed_goes_before_anybody_adopts_it(
+    devices: Devices, sr: c.SR, tmp_path: Path
+) -> None:
+    """The next start would remove it: by then it might be somebody's."""
+    below, vdi = devices.below, disk(sr)
+    below.storage.journal = DiskJournal(tmp_path / "journal")
+    devices.answer_lost = devices.dies = True
+    with pytest.raises(HostOffline):
+        below.storage.create_volume(vdi)
+    assert devices.content().keys() == {"source", vdi.uuid}
+    below.gone = False
+    below.storage.recover(sr)
+    assert devices.content() == {"source": CONTENT}
+    assert list((tmp_path / "journal").iterdir()) == []
 
 
 @pytest.mark.parametrize("failing", [{1}, {2}, {2, 3}, {2, 3, 4}])
@@ -703,7 +732,7 @@ def test_a_disk_that_gets_no_new_volume_has_its_old_one(devices: Devices, sr: c.
     writer.close()
     if 4 in failing:
         assert devices.content() == {f"{vdi.uuid}.old": CONTENT}
-        assert below.journal.under_way(vdi.uuid) is not None
+        assert len(below.journal.left(sr.uuid)) == 1
         below.storage.write_volume(vdi).close()
     assert devices.content() == {"source": CONTENT}
     assert below.journal.under_way(vdi.uuid) is None
