@@ -246,7 +246,7 @@ class LibvirtStorage(FolderDisks):
             return
         wiped = _is_wiped(vdi)
         with self._call(vdi.SR, vdi):
-            free = _free(place, size)
+            free = _free(place, size - vdi.virtual_size)
         with self._call(vdi.SR, vdi, size, free), file_call(vdi.SR, vdi, size, free):
             volume = self._volume(place, vdi)
             # libvirt 9.0.0, logical pools: "storage pool does not support changing of volume capacity".

@@ -375,6 +375,16 @@ def test_a_logical_volume_grows_by_lvm2_where_it_is_not_so_large(
     assert [asked.args for asked in below.lvm.grow.mock_calls] == ([("vg", "x", larger)] if grown else [])
 
 
+def test_a_logical_volume_grows_into_what_is_free(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    below.volume("/dev/vg/x", type="block")
+    below.lvm.look.side_effect = [Volume("", "", 20 * MIB), Volume("", "", 80 * MIB)]
+    with pytest.raises(SrFull) as caught:
+        below.storage.resize_volume(disk(sr, "/dev/vg/x", 20 * MIB), 81 * MIB)
+    assert (caught.value.requested, caught.value.maximum) == (61 * MIB, 60 * MIB)
+    below.storage.resize_volume(disk(sr, "/dev/vg/x", 20 * MIB), 80 * MIB)
+
+
 def test_a_logical_volume_that_has_not_grown_is_told(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     below.volume("/dev/vg/x", type="block")
