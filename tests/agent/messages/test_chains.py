@@ -218,8 +218,9 @@ def test_a_revert_in_a_volume_group_leaves_nothing_behind(
         assert vm.VBDs[0].VDI.parent is None
         door("VM.destroy", snapshot)
         door("VDI.destroy", kept)
-    assert door.store.all(VDI) == [vm.VBDs[0].VDI]
-    assert list(machine.storage.volumes[LOCAL]) == [vm.VBDs[0].VDI.location]
+    (left,) = door.store.all(VDI)
+    assert left is vm.VBDs[0].VDI
+    assert list(machine.storage.volumes[LOCAL]) == [left.location]
 
 
 def test_a_start_waits_for_a_split_and_finds_the_disk(door: Door, machine: FakeMachine, vdi: VDI) -> None:
