@@ -67,7 +67,12 @@ class Limits:
     request_seconds: float = 60.0
     """How long a head may take in all, and how long a body."""
     idle_seconds: float = 300.0
-    """How long a connection may wait for its next request."""
+    """How long a connection may wait for its next request where there are many."""
+    rest_seconds: float = 12 * 3600.0
+    """How long where there are few. A client that comes back to a TLS connection that was ended may fail: Python's
+    takes that for an error, and not for a connection to be made anew.
+    """
+    few: int = 500
     write_seconds: float = 30.0
     """How long a client may leave an answer unread."""
     linger_seconds: float = 2.0
@@ -244,7 +249,7 @@ class Connection(web.RequestHandler):
         super().__init__(
             connections,
             loop=connections.loop,
-            keepalive_timeout=2 * limits.idle_seconds,  # look() ends idle connections before; 0 would end them at once
+            keepalive_timeout=2 * max(limits.idle_seconds, limits.rest_seconds),  # look() ends idle ones before
             tcp_keepalive=False,  # the listening socket's options are inherited
             lingering_time=0.0,  # refusals linger in their own way
             access_log=cast(logging.Logger, None),
@@ -540,26 +545,19 @@ class Connection(web.RequestHandler):
         transport = self.transport
         if transport is None:
             return
+        if self._stalled_since is None and transport.is_closing():  # it does when all is sent, and not before
+            self._stalled_since = now
         if self._stalled_since is not None:
             if now - self._stalled_since > (limits.stream_seconds if self.streams else limits.write_seconds):
-                self._give_up()
-        elif transport.is_closing():  # which it does when all is sent, and not before
-            if now - self._last_read > limits.idle_seconds:
-                self._give_up()
+                log.info("%s does not read its answer: disconnected", self.caller.peer)
+                self.abort()
         elif self._head:
             if now - self._last_read > limits.read_seconds or now - self._head_began > limits.request_seconds:
                 self.refuse(Refusal(408, "the head did not come in time"))
         elif not self.answering:
-            allowed = limits.idle_seconds if self._served else limits.read_seconds
-            if now - self._last_read > allowed:
-                if transport.get_write_buffer_size():
-                    self._give_up()
-                else:
-                    transport.close()
-
-    def _give_up(self) -> None:
-        log.info("%s does not read its answer: disconnected", self.caller.peer)
-        self.abort()
+            waits = limits.rest_seconds if len(self._connections.open) <= limits.few else limits.idle_seconds
+            if now - self._last_read > (waits if self._served else limits.read_seconds):
+                transport.close()
 
     def handle_error(
         self,

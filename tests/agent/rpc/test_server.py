@@ -207,7 +207,13 @@ def house(store: Store, tmp_path: Path) -> Iterator[House]:
 def hasty(store: Store, tmp_path: Path) -> Iterator[House]:
     """A server of little patience."""
     limits = Limits(
-        read_seconds=0.3, request_seconds=0.6, idle_seconds=0.4, write_seconds=0.5, linger_seconds=0.2, connections=20
+        read_seconds=0.3,
+        request_seconds=0.6,
+        idle_seconds=0.4,
+        write_seconds=0.5,
+        linger_seconds=0.2,
+        connections=20,
+        few=0,
     )
     made = House(store, tmp_path, limits)
     yield made
@@ -697,6 +703,30 @@ def test_a_connection_without_a_request_is_closed(hasty: House) -> None:
 def test_a_connection_that_waits_too_long_for_its_next_request_is_closed(hasty: House) -> None:
     assert hasty.talk(post(xml_call())).count(b"HTTP/1.") == 1
     eventually(lambda: hasty.open_connections == 0, "no open connection")
+
+
+def test_where_there_are_few_connections_idle_ones_are_left_alone_for_long(store: Store, tmp_path: Path) -> None:
+    house = House(store, tmp_path, Limits(idle_seconds=0.2, rest_seconds=60.0, few=2))
+    try:
+        with house.connect() as one, house.connect() as other:
+            for _ in range(2):
+                for each in (one, other):
+                    each.sendall(post(xml_call()))
+                    assert read_answer(each)[0] == 200
+                time.sleep(0.5)
+            with house.connect():  # now there are many
+                assert (one.recv(1), other.recv(1)) == (b"", b"")
+    finally:
+        house.close()
+
+
+def test_an_idle_connection_ends_some_day_where_there_are_few(store: Store, tmp_path: Path) -> None:
+    house = House(store, tmp_path, Limits(idle_seconds=0.1, rest_seconds=0.3, few=2))
+    try:
+        assert house.talk(post(xml_call())).count(b"HTTP/1.") == 1
+        eventually(lambda: house.open_connections == 0, "no open connection")
+    finally:
+        house.close()
 
 
 def test_a_connection_with_a_call_under_way_is_not_idle(hasty: House) -> None:
