@@ -187,7 +187,7 @@ class SeenVolume:
     is opened because of it.
     """
     whole: bool = False
-    """It is a file that says it is laid over nothing."""
+    """It says that it is laid over nothing."""
 
 
 @dataclass(frozen=True)

@@ -517,12 +517,14 @@ def _described(volume: libvirt.virStorageVol) -> etree._Element | None:
 
 
 def _seen(volume: etree._Element) -> SeenVolume:
+    parent = volume.findtext("backingStore/path", "")
     return SeenVolume(
         location=volume.findtext("target/path", ""),
         name=cleaned(volume.findtext("name")),
         capacity=int(volume.findtext("capacity", "0")),
         allocation=int(volume.findtext("allocation", "0")),
-        parent=volume.findtext("backingStore/path", ""),
+        parent=parent,
+        whole=not parent,
     )
 
 

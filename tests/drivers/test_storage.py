@@ -453,6 +453,14 @@ def test_a_logical_volume_is_cloned_at_once(below: Libvirt, sr: c.SR, kind: Volu
     assert operation.undo == [("remove", target.uuid)]
 
 
+def test_a_volume_group_tells_which_volumes_rest_on_others(below: Libvirt, sr: c.SR) -> None:
+    below.is_a_volume_group()
+    snapshot = below.volume("/dev/vg/s", type="block", more=BACKING)
+    below.pool.listAllVolumes.return_value = [below.volume("/dev/vg/x", type="block"), snapshot]
+    seen = [(volume.name, volume.parent, volume.whole) for volume in below.storage.scan(sr)]
+    assert seen == [("x", "", True), ("s", "/dev/vg/x", False)]
+
+
 def test_a_snapshot_of_a_snapshot_is_left_to_a_copy(below: Libvirt, sr: c.SR) -> None:
     below.is_a_volume_group()
     below.lvm.look.return_value = Volume("y", "", 4 * MIB)
