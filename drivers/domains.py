@@ -21,6 +21,7 @@ import libvirt
 from lxml import etree
 
 from agent.classes import DPCI, VBD, VIF, VM, VUSB, Console
+from agent.classes.devices import place_of
 from agent.classes.enums import ConsoleProtocol, DomainType, PowerState, VbdType
 from agent.errors import (
     DeviceAlreadyAttached,
@@ -536,9 +537,9 @@ class LibvirtDomains:
             domain = self._find(self._connection.handle, vm.uuid)
             if domain is None or self._state(domain) is not PowerState.HALTED:
                 return False
-        places = {xml_devices.userdevice_of(xml.device_name(vbd)): vbd.VDI for vbd in vm.VBDs}
+        places = {place_of(xml.device_name(vbd)): vbd.VDI for vbd in vm.VBDs}
         for target, source in self._memories.sources(vm.uuid).items():
-            vdi = places.get(xml_devices.userdevice_of(target))
+            vdi = places.get(place_of(target))
             if source != ("" if vdi is None else vdi.location):
                 return False
         return True

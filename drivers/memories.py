@@ -22,6 +22,7 @@ from pathlib import Path
 from lxml import etree
 
 from agent.classes import VBD
+from agent.classes.devices import place_of
 from agent.errors import OperationNotAllowed
 from drivers import xml_devices, xml_read
 from drivers.disk_journal import sync_folder
@@ -234,9 +235,9 @@ def _with_disks(text: str, name: str, vbds: Sequence[VBD]) -> str:
     element = root.find("name")
     if element is not None:
         element.text = name
-    wanted = {xml_devices.userdevice_of(xml_devices.device_name(vbd)): vbd for vbd in vbds}
+    wanted = {place_of(xml_devices.device_name(vbd)): vbd for vbd in vbds}
     for disk in xml_read.disks(root):
-        vbd = wanted.get(xml_devices.userdevice_of(xml_read.target_of(disk)))
+        vbd = wanted.get(place_of(xml_read.target_of(disk)))
         if vbd is None:
             raise OperationNotAllowed(f"the memory has a disk {xml_read.target_of(disk)} that the snapshot has not")
         xml_devices.refill(vbd, disk)

@@ -29,7 +29,6 @@ from drivers.xml_devices import (
     disk_element,
     domain_type_of,
     nic_element,
-    userdevice_of,
     whole_number,
 )
 from drivers.xml_read import KIB, kind_of
@@ -47,7 +46,6 @@ __all__ = [
     "safe_name",
     "same",
     "scheduling",
-    "userdevice_of",
 ]
 
 MIB = KIB * KIB

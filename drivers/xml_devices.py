@@ -13,6 +13,7 @@ from collections.abc import Callable
 from lxml import etree
 
 from agent.classes import DPCI, VBD, VIF, VM, VUSB
+from agent.classes.devices import place_of
 from agent.classes.enums import DomainType, VbdMode, VbdType, VifLockingMode
 from agent.classes.lifecycle import is_apart, is_hvm, kind_of
 from agent.errors import DeviceAlreadyExists, InvalidDevice, MacInvalid, ValueNotSupported
@@ -87,14 +88,6 @@ def device_name(vbd: VBD) -> str:
             raise InvalidDevice(wanted)
         return f"hd{_letters(index)}"
     return f"xvd{_letters(index)}"
-
-
-def userdevice_of(target: str) -> str:
-    """The place of a disk as a number, from its name in the guest; a name that has none (``xvda1``) is itself."""
-    named = _TARGET.fullmatch(target)
-    if named is None or named[4] or _index(named[3]) >= _MOST_DISKS:
-        return target
-    return str(_index(named[3]))
 
 
 def whole_number(field: str, value: str, low: int, high: int) -> int:
@@ -196,9 +189,9 @@ def apply_disks(vm: VM, root: etree._Element) -> None:
             raise ValueNotSupported("qos_algorithm_type", vbd.qos_algorithm_type, "Xen's disks know no limit")
         target = device_name(vbd)
         # An IDE drive and the Xen disk of the same letter are one device to the device model of an HVM guest.
-        if userdevice_of(target) in places:
+        if place_of(target) in places:
             raise DeviceAlreadyExists(vbd.userdevice or target)
-        places.add(userdevice_of(target))
+        places.add(place_of(target))
         if not is_apart(vbd):
             wanted[target] = vbd
     for target, disk in present.items():

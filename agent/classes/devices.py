@@ -27,10 +27,10 @@ def number_of(device: str) -> int | None:
 
 def place_of(device: str) -> str:
     """The place as text, by which two names of one disk are told from names of two. A partition's name (``xvda1``),
-    which a disk of a PV guest may have, is a place of its own.
+    which a disk of a PV guest may have, is a place of its own, and so is one beyond those that have a number.
     """
     number = None if device[-1:].isdecimal() and not device.isdecimal() else number_of(device)
-    return device if number is None else str(number)
+    return device if number is None or number >= PLACES else str(number)
 
 
 def name_of(number: int, prefix: str = "xvd") -> str:

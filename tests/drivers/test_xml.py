@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from agent import classes as c
+from agent.classes.devices import place_of
 from agent.classes.enums import (
     DomainType,
     OnCrash,
@@ -243,11 +244,11 @@ def test_the_name_that_a_domain_has_counts_where_it_is_at_that_place(machines: M
 @given(place=st.integers(min_value=0, max_value=254))
 def test_place_and_name_are_each_others_inverse(place: int) -> None:
     vbd = c.VBD(VM=c.VM(), VDI=None, userdevice=str(place))
-    assert xml.userdevice_of(xml.device_name(vbd)) == str(place)
+    assert place_of(xml.device_name(vbd)) == str(place)
 
 
 def test_a_name_without_a_place_is_itself() -> None:
-    assert [xml.userdevice_of(name) for name in ("hdc", "vda", "xvda1", "nvme0", "xvdzz")] == [
+    assert [place_of(name) for name in ("hdc", "vda", "xvda1", "nvme0", "xvdzz")] == [
         "2",
         "0",
         "xvda1",
