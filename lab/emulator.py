@@ -194,6 +194,10 @@ class Emulator:
         time.sleep(STANDSTILL_SECONDS)
         return self.pid() == pid and _cpu_seconds(pid) - before < STANDSTILL_CPU_SECONDS
 
+    def triple_faults(self) -> int:
+        """How often Xen told that the processor of a guest gave up; nobody makes a guest's do so from outside."""
+        return self._read_serial().count("Triple fault")
+
     def freeze(self, target: Path) -> None:
         """Stop the processors for good and write all their state to a file."""
         self.ask("stop")

@@ -33,6 +33,7 @@ MINUTES = float(given) if (given := os.environ.get("XEN_HOST_AGENT_LAB_MINUTES")
 TIME_IS_OVER = f"the {MINUTES} minutes that this run was given are over"
 STANDSTILL = "the emulated machine stands still: dom0 answers nobody, and no processor does anything (docs/xen.md)"
 GUEST_STANDSTILL = "a guest stands still: Xen lets it run, and it has not for half a minute, not even for its clock"
+GUEST_TRIPLE_FAULT = "the emulated processor of a guest gave up, as Xen tells: a triple fault (docs/xen.md)"
 STANDSTILL_SECONDS = 30.0
 LAB = PROJECT / "lab" / "lab"
 CONFIGURATION = """
@@ -85,6 +86,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 BEGUN = time.monotonic()
 STOPPED: set[Path] = set()
 """The labs in which nothing will ever happen again."""
+TRIPLE_FAULTS = pytest.StashKey[int]()
+"""How many there were when the case began."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -93,16 +96,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(TIME_IS_OVER)
     if run_folder() in STOPPED and "dom0" in getattr(item, "fixturenames", ()):
         pytest.skip(STANDSTILL)
+    item.stash[TRIPLE_FAULTS] = Emulator(run_folder()).triple_faults()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A case that failed because the emulation stopped for good, of dom0 or of a guest, says nothing of the agent."""
+    """A case that failed because the emulation stopped for good, of dom0 or of a guest, or because a guest's processor
+    gave up, says nothing of the agent.
+    """
     report = yield
     if report.failed and "dom0" in getattr(item, "fixturenames", ()):
         if _has_stopped(run_folder()):
             STOPPED.add(run_folder())
             report.outcome, report.longrepr = "skipped", (str(item.path), 0, STANDSTILL)
+        elif Emulator(run_folder()).triple_faults() > item.stash[TRIPLE_FAULTS]:
+            report.outcome, report.longrepr = "skipped", (str(item.path), 0, GUEST_TRIPLE_FAULT)
         elif end_guests_that_stand_still(Dom0.read(run_folder())):
             report.outcome, report.longrepr = "skipped", (str(item.path), 0, GUEST_STANDSTILL)
     return report
