@@ -45,6 +45,11 @@ class Machine:
     def domid(self) -> int:
         return int(self.api.VM.get_domid(self.vm))
 
+    def is_paused_in_xen(self) -> bool:
+        """What `xl list` says; a guest that was idle when it was paused is blocked as well."""
+        state = self.dom0.run(f"xl list {self.domid}").stdout.rsplit(None, 2)[1]
+        return state[2] == "p"
+
     def run(self, command: str, *, check: bool = True) -> str:
         """Have the guest do something; what it printed."""
         return self.dom0.guest(self.address, command, check=check)

@@ -23,7 +23,7 @@ def test_a_machine_starts_paused_and_its_guest_comes_up_when_let_go(halted_machi
     machine = halted_machine.start(paused=True)
     assert machine.power_state == "Paused"
     assert machine.dom0.run(f"xl domname {machine.domid}").stdout.strip() == machine.api.VM.get_name_label(machine.vm)
-    assert "--p---" in machine.dom0.run(f"xl list {machine.domid}").stdout
+    assert machine.is_paused_in_xen()
     machine.api.VM.unpause(machine.vm)
     assert machine.power_state == "Running"
     assert machine.wait_until_it_answers()["type"] == machine.kind.upper()
@@ -71,7 +71,7 @@ def test_a_paused_guest_stands_still_and_goes_on_when_let_go(machine: Machine) -
     before = machine.state()
     machine.api.VM.pause(machine.vm)
     assert machine.power_state == "Paused"
-    assert "--p---" in machine.dom0.run(f"xl list {machine.domid}").stdout
+    assert machine.is_paused_in_xen()
     machine.api.VM.unpause(machine.vm)
     assert machine.power_state == "Running"
     after = machine.wait_until_it_answers()
