@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,15 +105,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     gave up, says nothing of the agent.
     """
     report = yield
-    if report.failed and "dom0" in getattr(item, "fixturenames", ()):
-        if _has_stopped(run_folder()):
-            STOPPED.add(run_folder())
-            report.outcome, report.longrepr = "skipped", (str(item.path), 0, STANDSTILL)
-        elif Emulator(run_folder()).triple_faults() > item.stash[TRIPLE_FAULTS]:
-            report.outcome, report.longrepr = "skipped", (str(item.path), 0, GUEST_TRIPLE_FAULT)
-        elif end_guests_that_stand_still(Dom0.read(run_folder())):
-            report.outcome, report.longrepr = "skipped", (str(item.path), 0, GUEST_STANDSTILL)
+    if report.failed and "dom0" in getattr(item, "fixturenames", ()) and (reason := _fault_of_the_emulation(item)):
+        report.outcome, report.longrepr = "skipped", (str(item.path), 0, reason)
     return report
+
+
+def _fault_of_the_emulation(item: pytest.Item) -> str | None:
+    folder = run_folder()
+    if _has_stopped(folder):
+        STOPPED.add(folder)
+        return STANDSTILL
+    if Emulator(folder).triple_faults() > item.stash[TRIPLE_FAULTS]:
+        return GUEST_TRIPLE_FAULT
+    with suppress(LabError):  # a lab that is gone has no guests
+        if end_guests_that_stand_still(Dom0.read(folder)):
+            return GUEST_STANDSTILL
+    return None
 
 
 def _has_stopped(folder: Path) -> bool:
