@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -86,8 +87,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 BEGUN = time.monotonic()
 STOPPED: set[Path] = set()
 """The labs in which nothing will ever happen again."""
-TRIPLE_FAULTS = pytest.StashKey[int]()
-"""How many there were when the case began."""
+TRIPLE_FAULTS: deque[int] = deque(maxlen=2)
+"""How many there were when the case before this one began, and when this one did: a guest whose processor gave up at
+the end of the former may not be back yet.
+"""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -96,7 +99,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(TIME_IS_OVER)
     if run_folder() in STOPPED and "dom0" in getattr(item, "fixturenames", ()):
         pytest.skip(STANDSTILL)
-    item.stash[TRIPLE_FAULTS] = Emulator(run_folder()).triple_faults()
+    TRIPLE_FAULTS.append(Emulator(run_folder()).triple_faults())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -105,17 +108,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     gave up, says nothing of the agent.
     """
     report = yield
-    if report.failed and "dom0" in getattr(item, "fixturenames", ()) and (reason := _fault_of_the_emulation(item)):
+    if report.failed and "dom0" in getattr(item, "fixturenames", ()) and (reason := _fault_of_the_emulation()):
         report.outcome, report.longrepr = "skipped", (str(item.path), 0, reason)
     return report
 
 
-def _fault_of_the_emulation(item: pytest.Item) -> str | None:
+def _fault_of_the_emulation() -> str | None:
     folder = run_folder()
     if _has_stopped(folder):
         STOPPED.add(folder)
         return STANDSTILL
-    if Emulator(folder).triple_faults() > item.stash[TRIPLE_FAULTS]:
+    if Emulator(folder).triple_faults() > TRIPLE_FAULTS[0]:
         return GUEST_TRIPLE_FAULT
     with suppress(LabError):  # a lab that is gone has no guests
         if end_guests_that_stand_still(Dom0.read(folder)):
